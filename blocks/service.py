@@ -1,0 +1,292 @@
+"""The Block Service's public interface: the only module of `blocks` that others import.
+
+Plain data crosses it, never model instances, so that it can be called in the process or
+over gRPC alike. Every call is safe to repeat after a timeout. Sizes are bytes; hashes are
+SHA-256 in lower-case hex; moments are aware UTC datetimes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from functools import cache
+from typing import Protocol
+from uuid import UUID
+
+MIN_BLOCK_BYTES = 1
+MAX_BLOCK_BYTES = 4 * 1024 * 1024
+MAX_PACK_BYTES = 8 * 1024 * 1024
+# Blocks up to this size are expected in packs; init gives no URLs of their own for them.
+PACK_BELOW_BYTES = 256 * 1024
+MAX_BLOCKS_PER_CALL = 10_000
+MAX_URLS_PER_CALL = 1_000
+FIRST_URLS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class BlockClaim:
+    """A block as a device names it: its hash and its size (1 to MAX_BLOCK_BYTES)."""
+
+    block_hash: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """The version that a device is about to upload."""
+
+    file_version_id: UUID
+    file_id: UUID
+    namespace_id: UUID
+    device_id: UUID
+    blocks: Sequence[BlockClaim]
+    # Position of blocks[0] in the whole list: long lists come in several calls.
+    start_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A short-lived right to do one request on the object store. Secret: never logged.
+
+    url: absolute for S3; for the embedded store it begins with "/" and is completed with the
+    address by which the caller reached this server. headers: to be sent exactly as they
+    stand (values are text).
+    """
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    expires_at: datetime
+
+
+class LocationState(StrEnum):
+    """held: nothing to send. send: the bytes are needed."""
+
+    HELD = "held"
+    SEND = "send"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLocation:
+    """What the device has to do about one block; `upload` where a URL comes along."""
+
+    block_hash: str
+    size_bytes: int
+    state: LocationState
+    upload: SignedRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBlock:
+    """A block inside a pack: `size_bytes` bytes from `offset`."""
+
+    block_hash: str
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewPack:
+    """A pack that a device wants to send: blocks one after another, without gaps."""
+
+    sha256: str
+    size_bytes: int
+    blocks: Sequence[PackedBlock]
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshedUploads:
+    """verified: recorded as arrived (or held). missing: still to be sent, in list order.
+
+    uploads: by block hash, for the wanted blocks that are missing.
+    """
+
+    verified: tuple[str, ...]
+    missing: tuple[str, ...]
+    uploads: dict[str, SignedRequest]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionToCommit:
+    """A version whose blocks must all be readable now."""
+
+    file_version_id: UUID
+    device_id: UUID
+    size_bytes: int
+    block_count: int
+
+
+class Verdict(StrEnum):
+    """ready: every block is stored and the device may claim it."""
+
+    READY = "ready"
+    MISSING_BLOCKS = "missing-blocks"
+    VERIFY_FIRST = "verify-first"
+    INCOMPLETE_LIST = "incomplete-list"
+    UPLOAD_EXPIRED = "upload-expired"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitVerdict:
+    """Whether a version may become visible.
+
+    blocks_digest: SHA-256 over the ordered list, each block as the 32 bytes of its hash
+    (ready only). missing: up to 1,000 hashes (missing-blocks only).
+    """
+
+    file_version_id: UUID
+    verdict: Verdict
+    blocks_digest: str = ""
+    missing: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What the File Service decided about a version: committed at this place, or released."""
+
+    file_version_id: UUID
+    is_committed: bool
+    file_id: UUID | None = None
+    namespace_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRange:
+    """Blocks of a version from `start_index`, at most `limit`."""
+
+    file_version_id: UUID
+    start_index: int = 0
+    limit: int = MAX_URLS_PER_CALL
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDownload:
+    """Where to read one block: `offset` bytes into the answer to sources[source]."""
+
+    index: int
+    block_hash: str
+    size_bytes: int
+    source: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One GET: its answer has exactly `size_bytes` bytes (status 200 or 206)."""
+
+    request: SignedRequest
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDownload:
+    """A version's blocks in order; `next_index` where more follow."""
+
+    file_version_id: UUID
+    blocks: tuple[BlockDownload, ...]
+    next_index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Downloads:
+    """Several versions with the sources that they share."""
+
+    versions: tuple[VersionDownload, ...]
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockStats:
+    """Numbers for the dashboard, in bytes and counts.
+
+    referenced_bytes: every version's blocks counted each time; stored_bytes: of blocks that
+    are referenced, counted once; object_bytes: what the store holds; reclaimable_bytes: in
+    condemned objects.
+    """
+
+    block_count: int
+    referenced_bytes: int
+    stored_bytes: int
+    object_count: int
+    object_bytes: int
+    reclaimable_bytes: int
+    open_upload_count: int
+    damaged_count: int
+
+
+class BlockService(Protocol):
+    """In-process (`blocks.local`) or over gRPC. Errors are those of common.errors."""
+
+    def get_or_create_block_locations(
+        self, *, versions: Sequence[NewVersion], readable: Sequence[UUID]
+    ) -> list[list[BlockLocation]]:
+        """Take the versions' references; say of each distinct block: held, or to be sent.
+
+        readable: the namespaces whose blocks the caller may claim without sending them.
+        The first FIRST_URLS blocks over PACK_BELOW_BYTES of the call come with a URL.
+        Raises UploadExpired when a version was released, InvalidRequest when an index that
+        was given before is given again with another block.
+        """
+
+    def refresh_upload_urls(
+        self,
+        *,
+        file_version_id: UUID,
+        device_id: UUID,
+        done: Sequence[str],
+        want: Sequence[str],
+    ) -> RefreshedUploads:
+        """Verify and record what has arrived (`done`), sign new URLs for what is wanted.
+
+        Hashes that the version does not name are ignored. Raises UploadExpired.
+        """
+
+    def create_pack_uploads(
+        self, *, device_id: UUID, packs: Sequence[NewPack]
+    ) -> list[SignedRequest]:
+        """One PUT for each pack. Raises InvalidRequest for overlapping or oversized contents.
+
+        A pack arrives for good when any of its blocks is named in `done`, or at a commit.
+        """
+
+    def verify_versions(self, *, versions: Sequence[VersionToCommit]) -> list[CommitVerdict]:
+        """For each version: are all of its blocks stored, undamaged, and held or proved?
+
+        Verifies what has arrived but was not looked at yet (a bounded amount of work, else
+        `verify-first`), adopts verified locations and condemns duplicates.
+        """
+
+    def settle_versions(self, *, settlements: Sequence[Settlement]) -> None:
+        """Learn the File Service's decisions: committed (and where), or released.
+
+        A committed list counts for `held` from now on. Releasing is final, lowers the
+        counts, and is accepted for an unknown version too, so a late call can never leak.
+        """
+
+    def copy_version(self, *, source_version_id: UUID, version: NewVersion) -> None:
+        """Give a new version the blocks of a committed one; no bytes move. `blocks` is empty.
+
+        Raises NotFound when the source has no committed list.
+        """
+
+    def get_block_download_urls(self, *, ranges: Sequence[VersionRange]) -> Downloads:
+        """Signed GETs for the blocks of committed versions, neighbours in a pack together."""
+
+    def read_version(self, *, file_version_id: UUID, start: int, length: int) -> Iterator[bytes]:
+        """The bytes [start, start + length) of a committed version, a few hundred KiB at a time.
+
+        Each block that is read whole is hashed; a wrong one ends the stream with an error
+        rather than with wrong bytes.
+        """
+
+    def stats(self) -> BlockStats:
+        """Numbers for the dashboard."""
+
+
+@cache
+def get_block_service() -> BlockService:
+    """The configured implementation."""
+    from blocks.local import LocalBlockService
+
+    return LocalBlockService()

@@ -1,0 +1,442 @@
+"""All settings, read from the environment (12-factor). `docs/settings.md` is generated from here.
+
+Nothing configured is the embedded default: SQLite, a private Redis, blocks on local disk.
+There is no mode switch: what is configured decides.
+"""
+
+import secrets
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from drive_project import __version__, env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Where data lives and where the server listens --------------------------------------
+
+DATA_DIR = env.folder(
+    "DRIVE_DATA_DIR",
+    default=BASE_DIR / "var",
+    shown_default="var/ in the checkout",
+    meaning="Folder of the embedded databases, blocks, Redis data, keys and logs.",
+)
+BIND_HOST, BIND_PORT = env.bind(
+    "DRIVE_BIND", default="127.0.0.1:8000", meaning="Address on which `make up` serves."
+)
+PUBLIC_URL = env.text(
+    "PUBLIC_URL",
+    shown_default="the address of each request",
+    meaning="URL under which people and devices reach Drive, for links and block URLs.",
+).rstrip("/")
+
+
+def _secret_key() -> str:
+    """The configured key, else one made once and kept in the data folder with mode 0600."""
+    configured = env.text(
+        "SECRET_KEY",
+        shown_default="made at first start, kept in DRIVE_DATA_DIR/secret.key",
+        meaning="Signs sessions, cursors and block URLs. At least 50 characters.",
+    )
+    if configured:
+        return configured
+    path = DATA_DIR / "secret.key"
+    try:
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        # Created whole under another name and linked: two processes that start at once
+        # must not each keep a key of their own.
+        draft = DATA_DIR / f".secret.key.{secrets.token_hex(8)}"
+        if not path.exists():
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_urlsafe(64))
+            try:
+                path.hardlink_to(draft)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        return path.read_text().strip()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"DRIVE_DATA_DIR {DATA_DIR} cannot be written: {error.strerror}. "
+            "Choose another folder or fix its permissions."
+        ) from error
+
+
+SECRET_KEY = _secret_key()
+DEBUG = env.boolean("DEBUG", meaning="Django's debug pages. Never on a server that others reach.")
+ALLOWED_HOSTS = [
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    f"[{BIND_HOST}]" if ":" in BIND_HOST else BIND_HOST,
+    *([urlsplit(PUBLIC_URL).hostname or ""] if PUBLIC_URL else []),
+    *env.texts("ALLOWED_HOSTS", meaning="Further host names that requests may carry."),
+]
+if BIND_HOST in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+    # Listening everywhere means that the names are not known here; PUBLIC_URL narrows it.
+    ALLOWED_HOSTS = ["*"] if not PUBLIC_URL else ALLOWED_HOSTS
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL else []
+IS_TLS = PUBLIC_URL.startswith("https://")
+
+# --- Applications -----------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "daphne",
+    "drive_project",
+    "files",
+    "blocks",
+    "notifications",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "csp",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "allauth",
+    "allauth.account",
+    "lucide",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+ROOT_URLCONF = "drive_project.urls"
+WSGI_APPLICATION = "drive_project.wsgi.application"
+ASGI_APPLICATION = "drive_project.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- Databases --------------------------------------------------------------------------
+
+
+def _database(url: str, sqlite_name: str) -> dict[str, Any]:
+    """Django's settings for a database URL; SQLite in the data folder where none is given."""
+    if not url:
+        url = f"sqlite:///{DATA_DIR / sqlite_name}"
+    parts = urlsplit(url)
+    match parts.scheme:
+        case "sqlite":
+            name = unquote(parts.path)
+            return {
+                "ENGINE": "django.db.backends.sqlite3",
+                # sqlite:///relative and sqlite:////absolute, as usual.
+                "NAME": name[1:] if name.startswith("//") else name,
+                "CONN_MAX_AGE": None,
+                "OPTIONS": {
+                    # A deferred transaction that reads and then writes fails at once when
+                    # another writer came between; an immediate one waits its turn.
+                    "transaction_mode": "IMMEDIATE",
+                    "timeout": 20,
+                    # FULL: what a device was told is committed must survive a power cut.
+                    "init_command": (
+                        "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+                        "PRAGMA foreign_keys=ON; PRAGMA cache_size=-16000;"
+                    ),
+                },
+                # Threads cannot share the default in-memory test database.
+                "TEST": {"NAME": str(DATA_DIR / f"test-{sqlite_name}")},
+            }
+        case "postgres" | "postgresql":
+            return {
+                "ENGINE": "django.db.backends.postgresql",
+                "NAME": unquote(parts.path.lstrip("/")),
+                "USER": unquote(parts.username or ""),
+                "PASSWORD": unquote(parts.password or ""),
+                "HOST": unquote(parts.hostname or ""),
+                "PORT": str(parts.port or ""),
+                "CONN_MAX_AGE": 60,
+                "CONN_HEALTH_CHECKS": True,
+            }
+    raise ImproperlyConfigured(
+        f"{parts.scheme!r} is no known kind of database; use postgresql://USER@HOST/NAME "
+        "or sqlite:///PATH."
+    )
+
+
+DATABASES = {
+    "default": _database(
+        env.text(
+            "DATABASE_URL",
+            shown_default="SQLite in DRIVE_DATA_DIR/files.sqlite3",
+            meaning="File metadata: users, devices, trees, versions, journal.",
+        ),
+        "files.sqlite3",
+    ),
+    "blocks": _database(
+        env.text(
+            "BLOCKS_DATABASE_URL",
+            shown_default="SQLite in DRIVE_DATA_DIR/blocks.sqlite3",
+            meaning="Block metadata: blocks, references, uploads. A database of its own.",
+        ),
+        "blocks.sqlite3",
+    ),
+}
+DATABASE_ROUTERS = ["drive_project.routers.BlocksRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Redis: broker, channel layer, event streams, cache ----------------------------------
+
+REDIS_URL = env.text(
+    "REDIS_URL",
+    shown_default="a private Redis that `make up` starts in DRIVE_DATA_DIR",
+    meaning="Redis for Celery, signals, event streams and cache. redis://… or unix:///….",
+)
+if not REDIS_URL:
+    # `python -m drive_project.up` moves the socket when this path is too long for one, and
+    # leaves a link to it in this file.
+    _socket = DATA_DIR / "redis.socket-path"
+    REDIS_URL = "unix://" + (
+        _socket.read_text().strip() if _socket.exists() else str(DATA_DIR / "redis.sock")
+    )
+
+
+def _celery_url(url: str) -> str:
+    return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
+
+
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "drive",
+        "OPTIONS": {"serializer": "drive_project.common.cache.JsonSerializer"},
+    }
+}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL]},
+    }
+}
+CELERY_BROKER_URL = _celery_url(REDIS_URL)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = "json"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+# --- Blocks and the object store ----------------------------------------------------------
+
+S3_BUCKET = env.text(
+    "S3_BUCKET",
+    shown_default="none: blocks on local disk",
+    meaning="Bucket of the blocks; setting it turns the S3 store on.",
+)
+S3_ENDPOINT = env.text("S3_ENDPOINT", meaning="S3 endpoint that the server itself reaches.")
+S3_PUBLIC_ENDPOINT = env.text(
+    "S3_PUBLIC_ENDPOINT",
+    shown_default="S3_ENDPOINT",
+    meaning="S3 endpoint that devices and browsers reach; presigned URLs carry it.",
+)
+S3_REGION = env.text("S3_REGION", default="us-east-1", meaning="Region of the bucket.")
+S3_ACCESS_KEY_ID = env.text("S3_ACCESS_KEY_ID", meaning="Access key of the bucket.")
+S3_SECRET_ACCESS_KEY = env.text("S3_SECRET_ACCESS_KEY", meaning="Secret key of the bucket.")
+BLOCKS_DIR = DATA_DIR / "blocks"
+
+BLOCK_SERVICE_ADDRESS = env.text(
+    "BLOCK_SERVICE_ADDRESS",
+    shown_default="none: in the process",
+    meaning="HOST:PORT of the Block Service over gRPC.",
+)
+# A leaked URL is worth little after minutes; a slow device renews it by /urls.
+UPLOAD_URL_LIFETIME = timedelta(
+    seconds=env.integer(
+        "UPLOAD_URL_SECONDS",
+        default=900,
+        minimum=1,
+        meaning="Life of a presigned PUT URL.",
+    )
+)
+DOWNLOAD_URL_LIFETIME = timedelta(
+    seconds=env.integer(
+        "DOWNLOAD_URL_SECONDS",
+        default=300,
+        minimum=1,
+        meaning="Life of a presigned GET URL.",
+    )
+)
+UPLOAD_LIFETIME = timedelta(
+    seconds=env.integer(
+        "UPLOAD_SECONDS",
+        default=7 * 24 * 3600,
+        minimum=1,
+        meaning="How long an upload that was begun can be resumed.",
+    )
+)
+# How long the blocks of a removed version are kept before the release. Safe at 0: every
+# upload has its own location, and a backup holds deletion.
+BLOCK_GRACE = timedelta(
+    seconds=env.integer(
+        "BLOCK_GRACE_SECONDS",
+        default=24 * 3600,
+        meaning="How long blocks of a removed version are kept before they may be collected.",
+    )
+)
+TRASH_RETENTION = timedelta(
+    days=env.integer("TRASH_DAYS", default=30, meaning="Days until trashed items are deleted.")
+)
+DEFAULT_QUOTA_BYTES = env.optional_integer(
+    "DEFAULT_QUOTA_BYTES",
+    shown_default="no limit",
+    meaning="Quota of a new user, in bytes.",
+)
+
+# --- Accounts ---------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "files.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_ADAPTER = "files.web.accounts.AccountAdapter"
+ACCOUNT_LOGOUT_ON_GET = False
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_TLS
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# The browser puts blocks straight to the store, which S3 has at an origin of its own.
+_store_origin = [S3_PUBLIC_ENDPOINT or S3_ENDPOINT] if S3_BUCKET else []
+CONTENT_SECURITY_POLICY = {
+    "EXCLUDE_URL_PREFIXES": ["/admin/"],
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "worker-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:", *_store_origin],
+        "font-src": [SELF],
+        "connect-src": [SELF, *_store_origin],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    },
+}
+
+# --- API ----------------------------------------------------------------------------------
+
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["files.api.authentication.DeviceAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["drive_project.common.rendering.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["drive_project.common.parsing.JsonParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "drive_project.common.problem.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Drive API",
+    "VERSION": __version__,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+}
+# Below this a request body is parsed in memory; longer JSON is refused (413).
+MAX_JSON_BYTES = 4 * 1024 * 1024
+MAX_JSON_DEPTH = 32
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_JSON_BYTES
+
+# --- The rest -----------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+# Finders serve static files straight from the packages: no collectstatic on the embedded
+# default. In production whitenoise serves STATIC_ROOT.
+WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "plain",
+            "stream": sys.stderr,
+        },
+    },
+    "root": {
+        "handlers": ["stderr"],
+        "level": env.text(
+            "LOG_LEVEL", default="INFO", meaning="Least severe level that is logged."
+        ),
+    },
+    "loggers": {
+        # Daphne and Django log request lines; block URLs in them are secrets.
+        "django.request": {"level": "ERROR"},
+        "daphne": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,38 @@
+"""The tables of the File Service, by subject."""
+
+from files.models.accounts import StorageAccount, User
+from files.models.devices import DeviceKind, UserDevice
+from files.models.journal import (
+    Change,
+    ChangeAction,
+    IdempotencyRecord,
+    ItemType,
+    OutboxMessage,
+)
+from files.models.sharing import Conflict, Membership, Mount, Role, ShareLink
+from files.models.tree import File, FileStatus, Folder, Namespace
+from files.models.versions import FileVersion, OnConflict, VersionStatus
+
+__all__ = [
+    "Change",
+    "ChangeAction",
+    "Conflict",
+    "DeviceKind",
+    "File",
+    "FileStatus",
+    "FileVersion",
+    "Folder",
+    "IdempotencyRecord",
+    "ItemType",
+    "Membership",
+    "Mount",
+    "Namespace",
+    "OnConflict",
+    "OutboxMessage",
+    "Role",
+    "ShareLink",
+    "StorageAccount",
+    "User",
+    "UserDevice",
+    "VersionStatus",
+]

@@ -1,0 +1,61 @@
+"""Errors, sorted by what happens next.
+
+SyncError
+├── Transient       again later, with back-off: network, 5xx, 429
+├── PathProblem     set this path aside, tell the user, go on with the rest
+├── ApiProblem      the server refused one request: a code of docs/protocol.md
+└── MustStop        wait for the user
+    ├── NotLinked       no login or no folder (exit 3)
+    ├── LoginRevoked    the server no longer knows this device (exit 3)
+    └── RootMissing     the folder or its marker is gone: never a deletion (exit 7)
+"""
+
+from typing import Any
+
+
+class SyncError(Exception):
+    """Base of all errors of the client. The message is for people."""
+
+
+class Transient(SyncError):
+    """Worth trying again by itself. `retry_after` in seconds, where the server said so."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class PathProblem(SyncError):
+    """One path cannot be synced. `code` is for programs, the message for people."""
+
+    def __init__(self, path: str, code: str, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.code = code
+
+
+class ApiProblem(SyncError):
+    """The server answered with a problem document; `extra` holds its further members."""
+
+    def __init__(self, status: int, code: str, detail: str, extra: dict[str, Any]) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.extra = extra
+
+
+class MustStop(SyncError):
+    """Nothing more can be done without the user."""
+
+
+class NotLinked(MustStop):
+    """Sign in or link a folder first."""
+
+
+class LoginRevoked(MustStop):
+    """The server no longer knows this device."""
+
+
+class RootMissing(MustStop):
+    """The linked folder, or the marker in it, is not there."""

@@ -1,0 +1,231 @@
+"""The only doors to the outside: file system, API, blocks, clock, randomness.
+
+The engine sees nothing else of the world, so a whole run can be simulated and replayed
+from a seed. `filesystem.py`, `api.py`, `transfer.py` are the real ones.
+
+Paths inside a linked folder are tuples of names from its root, as text decoded with
+`surrogateescape`; the root itself is `()`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+Path = tuple[str, ...]
+
+
+class Kind(StrEnum):
+    """What stands at a path. other: a symlink, socket, device or FIFO, set aside."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What the file system says about a file without reading it.
+
+    An equal signature older than a moment means equal content. `birth_ns` (0 where the
+    file system has none) tells an inode that was used again from the one before.
+    """
+
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+    birth_ns: int
+    executable: bool
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What stays the same when a file is renamed or edited in place."""
+        return self.inode, self.birth_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One entry of a folder as a scan saw it."""
+
+    name: str
+    kind: Kind
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Displaced:
+    """What stood at a path before something took its place: kept in staging under `name`."""
+
+    name: str
+    signature: Signature
+
+
+class FileSystem(Protocol):
+    """One linked folder. Never follows a symlink below the root, never leaves the root.
+
+    Raises PathProblem for what concerns one path, RootMissing when root or marker is gone,
+    FileNotFoundError, FileExistsError and NotADirectoryError where the tree is not as
+    expected: the caller then looks again.
+    """
+
+    def check_root(self) -> None:
+        """Raises RootMissing unless the root and its marker are there."""
+
+    def listdir(self, path: Path) -> list[Observation]:
+        """The entries of a folder, without the client's own. Raises PathProblem if unreadable."""
+
+    def observe(self, path: Path) -> Observation | None:
+        """One entry; None where nothing is."""
+
+    def open_blocks(self, path: Path) -> Iterator[tuple[bytes, Signature]]:
+        """The file's content as blocks (docs/protocol.md), each with the signature at opening.
+
+        Raises PathProblem `changed-while-reading` when the signature is another at the end.
+        """
+
+    def read_at(self, path: Path, offset: int, length: int) -> bytes:
+        """Bytes of a file, for the reuse of local blocks; may be short."""
+
+    def stage(self, name: str, size_bytes: int) -> "StagedFile":
+        """A file under the staging folder, continued where it was left if it exists."""
+
+    def place_new(self, staged: str, path: Path) -> None:
+        """Move a finished staged file to a free path. Raises FileExistsError if taken."""
+
+    def exchange(self, staged: str, path: Path) -> Displaced:
+        """Put a finished staged file in the place of a file, which is kept in staging."""
+
+    def restore_displaced(self, displaced: Displaced, path: Path) -> None:
+        """Give displaced user data a free path of its own. Raises FileExistsError if taken."""
+
+    def stash(self, path: Path) -> Displaced:
+        """Take a file away, into staging."""
+
+    def discard(self, displaced: Displaced, original: Path) -> None:
+        """Move what is no longer needed to the stash that people can restore from."""
+
+    def move(self, source: Path, target: Path) -> None:
+        """Rename within the root without overwriting. Raises FileExistsError if taken."""
+
+    def make_folder(self, path: Path) -> None:
+        """Raises FileExistsError."""
+
+    def remove_folder(self, path: Path) -> None:
+        """Remove an empty folder. Raises OSError (ENOTEMPTY) otherwise."""
+
+    def set_metadata(self, path: Path, *, mtime_ns: int, executable: bool) -> Signature:
+        """Set modification time and executable bit; the signature afterwards."""
+
+    def sync(self, folders: Sequence[Path]) -> None:
+        """Make what happened in these folders durable (fsync, or one syncfs for many)."""
+
+    def free_bytes(self) -> int:
+        """Space left on the file system of the root."""
+
+
+class StagedFile(Protocol):
+    """A file being assembled under the staging folder."""
+
+    def write_at(self, offset: int, data: bytes) -> None: ...
+
+    def read_at(self, offset: int, length: int) -> bytes: ...
+
+    def finish(self, *, size_bytes: int, mtime_ns: int, executable: bool) -> Signature:
+        """Set length, time and mode, fsync, close; the signature that Local will have."""
+
+    def abandon(self) -> None:
+        """Delete it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRef:
+    """A block of a file: its name, its size and where it begins in the file."""
+
+    block_hash: str
+    size_bytes: int
+    offset: int
+
+
+class Api(Protocol):
+    """The server's HTTP API, request by request (docs/protocol.md); answers are its JSON.
+
+    Raises Transient, ApiProblem, LoginRevoked.
+    """
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: dict[str, Any] | None = None,
+        params: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """One request under /api/v1; an empty answer is {}."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileToSend:
+    """One file that is to become a version. `op_id` makes a repeated init harmless."""
+
+    op_id: str
+    path: Path
+    signature: Signature
+    file_id: str | None
+    base_version_id: str | None
+    parent_folder_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileToFetch:
+    """One version that is to be assembled in staging under `staged`."""
+
+    file_id: str
+    file_version_id: str
+    size_bytes: int
+    mtime_ns: int
+    executable: bool
+    staged: str
+
+
+class Transfers(Protocol):
+    """Whole files up and down, many at a time, resumable at the level of blocks."""
+
+    def send(
+        self, files: Sequence[FileToSend], *, on_result: Callable[[FileToSend, Any], None]
+    ) -> None:
+        """Hash, init, PUT and commit. For each file `on_result` gets `transfer.Sent` (with
+        the server's answer, content hash and block list) or a SyncError; it is called on
+        the caller's thread, as results come.
+        """
+
+    def fetch(
+        self, files: Sequence[FileToFetch], *, on_result: Callable[[FileToFetch, Any], None]
+    ) -> None:
+        """Assemble verified contents in staging. `on_result` gets `transfer.Fetched` (with
+        the staged file's signature, content hash and block list) or a SyncError.
+        """
+
+
+class Clock(Protocol):
+    """Time, for back-off and for "old enough to trust", never for conflicts."""
+
+    def now_ns(self) -> int:
+        """Wall clock in nanoseconds since 1970."""
+
+    def monotonic(self) -> float:
+        """Seconds."""
+
+    def sleep(self, seconds: float) -> None:
+        """May return early when there is something to do."""
+
+
+class Randomness(Protocol):
+    """Ids and jitter."""
+
+    def new_id(self) -> str: ...
+
+    def jitter(self, seconds: float) -> float:
+        """A duration between 0.5 and 1 times this."""
