@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from sync_client.errors import SyncError
+
 Path = tuple[str, ...]
 
 
@@ -114,8 +116,13 @@ class FileSystem(Protocol):
     def remove_folder(self, path: Path) -> None:
         """Remove an empty folder. Raises OSError (ENOTEMPTY) otherwise."""
 
-    def set_metadata(self, path: Path, *, mtime_ns: int, executable: bool) -> Signature:
-        """Set modification time and executable bit; the signature afterwards."""
+    def set_metadata(
+        self, path: Path, expected: Signature, *, mtime_ns: int, executable: bool
+    ) -> Signature:
+        """Set modification time and executable bit; the signature afterwards.
+
+        Raises PathProblem `changed-meanwhile` when the file is not the expected one.
+        """
 
     def sync(self, folders: Sequence[Path]) -> None:
         """Make what happened in these folders durable (fsync, or one syncfs for many)."""
@@ -167,7 +174,11 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileToSend:
-    """One file that is to become a version. `op_id` makes a repeated init harmless."""
+    """One file that is to become a version. `op_id` makes a repeated init harmless.
+
+    A new file has no `file_id` and no `base_version_id`. `name` and `parent_folder_id` are
+    always given: they count where the file is gone on the server.
+    """
 
     op_id: str
     path: Path
@@ -190,22 +201,66 @@ class FileToFetch:
     staged: str
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a file that was sent: the commit's own answer for it, with its `file`."""
+
+    answer: dict[str, Any]
+    content_hash: str
+    blocks: tuple[BlockRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A verified, finished staged file: what `StagedFile.finish` answered, and its blocks."""
+
+    signature: Signature
+    content_hash: str
+    blocks: tuple[BlockRef, ...]
+
+
+class LocalBlocks(Protocol):
+    """Where blocks are on this disk already. Given to the constructor of the real Transfers.
+
+    Call it on the thread that called `fetch` only: it reads the state database.
+    """
+
+    def places_of(self, block_hash: str) -> Sequence[tuple[Path, int]]:
+        """Files that had the block when they were last synced, and its offset in each.
+
+        A hint: read with `FileSystem.read_at` and verify the hash. Empty if unknown.
+        """
+
+
 class Transfers(Protocol):
-    """Whole files up and down, many at a time, resumable at the level of blocks."""
+    """Whole files up and down, many at a time, resumable at the level of blocks.
+
+    One file's failure is given to `on_result` (PathProblem, ApiProblem); what concerns all
+    of them is raised (Transient, LoginRevoked), after the results that are there already.
+    """
 
     def send(
-        self, files: Sequence[FileToSend], *, on_result: Callable[[FileToSend, Any], None]
+        self,
+        files: Sequence[FileToSend],
+        *,
+        on_result: Callable[[FileToSend, Sent | SyncError], None],
     ) -> None:
-        """Hash, init, PUT and commit. For each file `on_result` gets `transfer.Sent` (with
-        the server's answer, content hash and block list) or a SyncError; it is called on
-        the caller's thread, as results come.
+        """Hash, init, PUT and commit. For each file `on_result` gets what became of it; it
+        is called on the caller's thread, as results come, and its errors pass through.
+
+        PathProblem `changed-while-reading` when the signature at opening is not the given
+        one any more, or is another at the end: nothing has been committed then. The version
+        gets the modification time and the executable bit of `file.signature`.
         """
 
     def fetch(
-        self, files: Sequence[FileToFetch], *, on_result: Callable[[FileToFetch, Any], None]
+        self,
+        files: Sequence[FileToFetch],
+        *,
+        on_result: Callable[[FileToFetch, Fetched | SyncError], None],
     ) -> None:
-        """Assemble verified contents in staging. `on_result` gets `transfer.Fetched` (with
-        the staged file's signature, content hash and block list) or a SyncError.
+        """Assemble verified contents in staging; `on_result` as for `send`. ApiProblem
+        `not-found` when the version is gone meanwhile.
         """
 
 
