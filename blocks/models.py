@@ -1,7 +1,7 @@
 """The tables of the Block Service, in their own database (alias `blocks`).
 
-Lock order everywhere: block lists by id, blocks by hash, upload rows by id, stored
-objects by location. What belongs to the File Service appears as identifiers only.
+Lock order everywhere: block lists by id, blocks by hash, upload rows by id, proofs by
+device and hash, stored objects by location. What belongs to the File Service appears as identifiers only.
 
 A location is at every instant in exactly one of: an upload row, a stored object, a
 condemned object. It moves in one transaction that locks the row it leaves.
@@ -69,6 +69,12 @@ class Block(models.Model):
                 name="blocks_block_stored_has_place",
                 condition=Q(state="awaited")
                 | Q(size_bytes__isnull=False, s3_location__isnull=False),
+            ),
+        ]
+        indexes = [
+            # What the collector looks for.
+            models.Index(
+                fields=["block_hash"], name="blocks_block_at_zero", condition=Q(reference_count=0)
             ),
         ]
 
@@ -179,3 +185,17 @@ class CondemnedObject(models.Model):
 
     def __str__(self) -> str:
         return self.s3_location
+
+
+class Collection(models.Model):
+    """One run of the collector, for people who want to know that it works. Kept 90 days."""
+
+    started_at = models.DateTimeField(db_index=True)
+    finished_at = models.DateTimeField()
+    deleted_block_count = models.PositiveIntegerField(default=0)
+    condemned_object_count = models.PositiveIntegerField(default=0)
+    deleted_object_count = models.PositiveIntegerField(default=0)
+    freed_bytes = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.started_at:%Y-%m-%d %H:%M} {self.freed_bytes} bytes"

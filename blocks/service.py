@@ -197,12 +197,21 @@ class Downloads:
 
 
 @dataclass(frozen=True, slots=True)
+class LastCollection:
+    """The collector's last run: when it ended, and what it deleted from the store."""
+
+    finished_at: datetime
+    deleted_object_count: int
+    freed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class BlockStats:
     """Numbers for the dashboard, in bytes and counts.
 
     referenced_bytes: every version's blocks counted each time; stored_bytes: of blocks that
     are referenced, counted once; object_bytes: what the store holds; reclaimable_bytes: in
-    condemned objects.
+    condemned objects. last_collection: None where the collector never ran.
     """
 
     block_count: int
@@ -213,6 +222,7 @@ class BlockStats:
     reclaimable_bytes: int
     open_upload_count: int
     damaged_count: int
+    last_collection: LastCollection | None = None
 
 
 class BlockService(Protocol):
