@@ -3,10 +3,14 @@
 DriveError                  400
 ├── InvalidRequest          400  errors: per field
 │   ├── InvalidName         400
-│   └── InvalidCursor       400
+│   ├── InvalidCursor       400
+│   └── WrongBytes          400  not what the signed URL was made for
 ├── NotAuthenticated        401
 ├── PermissionDenied        403
+│   └── InvalidUrl          403  a signed URL that is expired or was changed
 ├── NotFound                404  also for what exists but is not yours
+├── MethodNotAllowed        405
+├── NotAcceptable           406
 ├── NameTaken               409  item_id, item_type
 ├── MoveIntoItself          409
 ├── VersionConflict         409  current_version_id
@@ -14,11 +18,15 @@ DriveError                  400
 ├── IncompleteList          409  the block list has a gap or a wrong sum
 ├── VerifyFirst             409  too much to verify in one request: poll /urls
 ├── UploadExpired           410
+├── LengthRequired          411
 ├── StalePrecondition       412  current: the item as it is now
+├── ObjectExists            412  the bytes are there already
 ├── TooLarge                413
+├── UnsupportedMediaType    415
 ├── IdempotencyKeyReused    422
 ├── PreconditionRequired    428
 ├── TooManyRequests         429  retry_after_seconds
+├── InternalError           500  our fault; logged with its traceback
 ├── ServiceUnavailable      503  retry_after_seconds
 └── QuotaExceeded           507  over_by_bytes
 """
@@ -54,6 +62,11 @@ class InvalidCursor(InvalidRequest):
     title = "This cursor is not one of this server's"
 
 
+class WrongBytes(InvalidRequest):
+    code = "wrong-bytes"
+    title = "These are not the bytes that the URL was made for"
+
+
 class NotAuthenticated(DriveError):
     code = "not-authenticated"
     status = 401
@@ -66,10 +79,27 @@ class PermissionDenied(DriveError):
     title = "You may not do this"
 
 
+class InvalidUrl(PermissionDenied):
+    code = "invalid-url"
+    title = "This URL has expired or was changed; ask for a new one"
+
+
 class NotFound(DriveError):
     code = "not-found"
     status = 404
     title = "There is no such thing here"
+
+
+class MethodNotAllowed(DriveError):
+    code = "method-not-allowed"
+    status = 405
+    title = "This address does not know that method"
+
+
+class NotAcceptable(DriveError):
+    code = "not-acceptable"
+    status = 406
+    title = "Answers here are JSON"
 
 
 class NameTaken(DriveError):
@@ -114,16 +144,34 @@ class UploadExpired(DriveError):
     title = "This upload is over; begin it again"
 
 
+class LengthRequired(DriveError):
+    code = "length-required"
+    status = 411
+    title = "Say how long the body is: send Content-Length"
+
+
 class StalePrecondition(DriveError):
     code = "stale-precondition"
     status = 412
     title = "The item has changed since you read it"
 
 
+class ObjectExists(DriveError):
+    code = "object-exists"
+    status = 412
+    title = "The bytes are there already"
+
+
 class TooLarge(DriveError):
     code = "too-large"
     status = 413
     title = "The request is too large"
+
+
+class UnsupportedMediaType(DriveError):
+    code = "unsupported-media-type"
+    status = 415
+    title = "Send JSON"
 
 
 class IdempotencyKeyReused(DriveError):
@@ -142,6 +190,12 @@ class TooManyRequests(DriveError):
     code = "too-many-requests"
     status = 429
     title = "Too many requests; wait a little"
+
+
+class InternalError(DriveError):
+    code = "internal-error"
+    status = 500
+    title = "Something went wrong on our side"
 
 
 class ServiceUnavailable(DriveError):
