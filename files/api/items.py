@@ -1,0 +1,197 @@
+"""What the resources share: items as JSON, preconditions, idempotency, pages, batches."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework import exceptions, serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from blocks.service import SignedRequest
+from drive_project.common.errors import (
+    DriveError,
+    InvalidCursor,
+    InvalidRequest,
+    PreconditionRequired,
+)
+from drive_project.common.problem import invalid_fields, problem_of
+from drive_project.common.rendering import rfc3339
+from files import idempotency, journal, names
+from files.idempotency import MAX_KEY_LENGTH, Answer
+from files.models import UserDevice
+
+BIGGEST_INTEGER = 2**63 - 1
+DEFAULT_PAGE = 200
+MAX_PAGE = 1_000
+MAX_BATCH = 1_000
+
+
+class NameField(serializers.Field[str, str, str, Any]):
+    """A name by the rules of `files.names`; a bad one is `invalid-name`, not a field error."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            raise serializers.ValidationError("A name is a text.")
+        return names.check_name(data)
+
+    def to_representation(self, value: str) -> str:
+        return value
+
+
+class BigIntegerField(serializers.IntegerField):
+    """An integer that a database column can hold."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            **{"min_value": -BIGGEST_INTEGER - 1, "max_value": BIGGEST_INTEGER, **kwargs}
+        )
+
+
+class RequestSerializer(serializers.Serializer[Any]):
+    """The shape of a request's body. An unknown field is refused: it would be ignored in
+    silence, and whoever misspells `expires_at` must learn of it."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            unknown = [key for key in data if key not in self.fields]
+            if unknown:
+                raise serializers.ValidationError({key: ["Unknown field."] for key in unknown})
+        return super().to_internal_value(data)
+
+
+class WriteSerializer(RequestSerializer):
+    """The body of a write."""
+
+    op_id = serializers.CharField(
+        max_length=MAX_KEY_LENGTH,
+        required=False,
+        help_text="The same as the Idempotency-Key header.",
+    )
+
+
+class PageQuery(serializers.Serializer[Any]):
+    """The query of a list: `?limit=` and `?cursor=`."""
+
+    limit = serializers.IntegerField(min_value=1, max_value=MAX_PAGE, default=DEFAULT_PAGE)
+    cursor = serializers.CharField(default="", max_length=4096)
+
+
+def parsed(serializer: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+    """The checked fields of a body or a query. Raises DRF's ValidationError."""
+    checked = serializer(data=data)
+    checked.is_valid(raise_exception=True)
+    fields: dict[str, Any] = checked.validated_data
+    return fields
+
+
+def encode_page(position: list[str | int]) -> str:
+    """An opaque place in a list; not signed, since it opens nothing."""
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+
+
+def decode_page(text: str, length: int) -> list[str | int] | None:
+    """The place that `encode_page` wrote, of so many parts; None for "". Raises InvalidCursor."""
+    if not text:
+        return None
+    try:
+        position = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, binascii.Error):
+        raise InvalidCursor from None
+    if (
+        not isinstance(position, list)
+        or len(position) != length
+        or not all(isinstance(part, str | int) for part in position)
+    ):
+        raise InvalidCursor
+    return position
+
+
+def item_response(item: journal.Item, status: int = 200) -> Response:
+    """An item with its ETag."""
+    return state_response(journal.state_of(item), status)
+
+
+def state_response(state: Mapping[str, Any], status: int = 200) -> Response:
+    """The same for what `journal.state_of` made."""
+    headers = {"ETag": f'"{state["rev"]}"'} if "rev" in state else None
+    return Response(state, status=status, headers=headers)
+
+
+def if_match(request: Request) -> int:
+    """The revision in `If-Match: "REV"`. Raises PreconditionRequired or InvalidRequest."""
+    value = request.headers.get("If-Match", "").strip()
+    if not value:
+        raise PreconditionRequired
+    rev = value.removeprefix('"').removesuffix('"')
+    if not (rev.isascii() and rev.isdigit() and len(rev) < 19):
+        raise InvalidRequest('If-Match holds one revision in quotes, as in If-Match: "12".')
+    return int(rev)
+
+
+def idempotency_key(request: Request, body: Mapping[str, Any]) -> str:
+    """The key of a write from its header or its body; "" for none."""
+    header = request.headers.get("Idempotency-Key", "")
+    op_id: str = body.get("op_id", "")
+    if len(header) > MAX_KEY_LENGTH or not header.isprintable():
+        raise InvalidRequest(f"Idempotency-Key has up to {MAX_KEY_LENGTH} visible characters.")
+    if header and op_id and header != op_id:
+        raise InvalidRequest("Idempotency-Key and op_id are the same thing; these differ.")
+    return header or op_id
+
+
+def write_once(
+    request: Request,
+    body: Mapping[str, Any],
+    write: Callable[[], Answer],
+    *,
+    precondition: int | None = None,
+) -> Answer:
+    """The answer of a write that is carried out once for its key.
+
+    The same request is: method, path, body and precondition.
+    """
+    device = device_of(request)
+    return idempotency.once(
+        device=device,
+        key=idempotency_key(request, body),
+        request=[request.method, request.path, dict(body), precondition],
+        write=write,
+    )
+
+
+def device_of(request: Request) -> UserDevice:
+    """The device that `DeviceAuthentication` found."""
+    device = request.auth
+    if not isinstance(device, UserDevice):
+        raise exceptions.NotAuthenticated
+    return device
+
+
+def problem_result(error: DriveError | exceptions.ValidationError) -> dict[str, Any]:
+    """A refused item of a batch."""
+    known = error if isinstance(error, DriveError) else invalid_fields(error.detail)
+    return {"status": known.status, "problem": problem_of(known)}
+
+
+def absolute_url(request: HttpRequest | Request, path: str) -> str:
+    """A path of this server as a URL, under PUBLIC_URL or the address of the request."""
+    if settings.PUBLIC_URL:
+        return f"{settings.PUBLIC_URL}{path}"
+    return request.build_absolute_uri(path)
+
+
+def signed_request_json(request: HttpRequest | Request, signed: SignedRequest) -> dict[str, Any]:
+    """A presigned request as the protocol spells it. A secret: never logged, never kept."""
+    is_ours = not urlsplit(signed.url).netloc
+    return {
+        "method": signed.method,
+        "url": absolute_url(request, signed.url) if is_ours else signed.url,
+        "headers": signed.headers,
+        "expires_at": rfc3339(signed.expires_at),
+    }

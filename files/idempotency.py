@@ -1,0 +1,88 @@
+"""Repeating a write is harmless: a completed one is remembered by its key and answered again."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from drive_project.common.errors import DriveError, IdempotencyKeyReused
+from files.models import IdempotencyRecord, UserDevice
+
+MAX_KEY_LENGTH = 100
+# Longer than any device that still means the same write stays away from the network.
+KEPT_FOR = timedelta(days=30)
+
+
+class Answer(NamedTuple):
+    """What a write answers: a status and a JSON body. Identifiers, never URLs or secrets."""
+
+    status: int
+    body: Any
+
+
+def request_digest(request: Any) -> str:
+    """SHA-256 over the canonical form of a request (anything that JSON can say)."""
+    # ASCII, so that even a lone surrogate in it has a digest.
+    plain = json.dumps(request, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def remembered(device: UserDevice, key: str, request: Any) -> IdempotencyRecord | None:
+    """The record of the same write, done before; None for an empty or a new key.
+
+    Raises IdempotencyKeyReused when the key stands for another request.
+    """
+    if not key:
+        return None
+    record = IdempotencyRecord.objects.filter(device=device, key=key).first()
+    if record is not None and record.request_digest != request_digest(request):
+        raise IdempotencyKeyReused
+    return record
+
+
+def remember(device: UserDevice, key: str, request: Any, status: int, answer: Any) -> None:
+    """Keep the answer, in the transaction of the write itself. Nothing for an empty key.
+
+    Raises IntegrityError when the same write has been completed meanwhile: roll back, and
+    `remembered` has its answer.
+    """
+    if key:
+        IdempotencyRecord.objects.create(
+            device=device,
+            key=key,
+            request_digest=request_digest(request),
+            status=status,
+            answer=answer,
+        )
+
+
+def once(*, device: UserDevice, key: str, request: Any, write: Callable[[], Answer]) -> Answer:
+    """The answer of `write`, which runs at most once for a key of this device.
+
+    `write` runs in a transaction together with the record. When two equal requests run at
+    the same time, the one that loses answers like the one that won.
+    """
+    try:
+        with transaction.atomic():
+            if record := remembered(device, key, request):
+                return Answer(record.status, record.answer)
+            answer = write()
+            remember(device, key, request, answer.status, answer.body)
+            return answer
+    except (DriveError, IntegrityError) as error:
+        if isinstance(error, IdempotencyKeyReused):
+            raise
+        # Refused perhaps only because its twin was faster.
+        if record := remembered(device, key, request):
+            return Answer(record.status, record.answer)
+        raise
+
+
+def forget_before(moment: datetime | None = None) -> int:
+    """Delete the records older than a moment (default: KEPT_FOR ago); how many there were."""
+    limit = moment or timezone.now() - KEPT_FOR
+    return IdempotencyRecord.objects.filter(created_at__lt=limit).delete()[0]

@@ -1,0 +1,58 @@
+"""People: making them, with everything they need from the first moment."""
+
+from django.conf import settings
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+
+from drive_project.common.errors import InvalidRequest
+from files import journal
+from files.models import (
+    ChangeAction,
+    Folder,
+    Membership,
+    Namespace,
+    Role,
+    StorageAccount,
+    User,
+)
+
+
+def create_user(
+    *,
+    email: str,
+    password: str,
+    is_staff: bool = False,
+    quota_bytes: int | None = settings.DEFAULT_QUOTA_BYTES,
+) -> User:
+    """A person with a storage account and an own root folder, the journal's first entry.
+
+    is_staff: an administrator, for the dashboard and Django's admin. quota_bytes None: no
+    limit. Raises InvalidRequest (errors by field) for an address that is no address or is
+    taken already, and for a password that is too weak.
+    """
+    email = email.strip().lower()
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise InvalidRequest(
+            f"{email!r} is no e-mail address.", errors={"email": error.messages}
+        ) from None
+    try:
+        validate_password(password, User(email=email))
+    except ValidationError as error:
+        raise InvalidRequest(
+            " ".join(error.messages), errors={"password": error.messages}
+        ) from None
+    with transaction.atomic():
+        if User.objects.filter(email=email).exists():
+            message = f"{email} has an account already."
+            raise InvalidRequest(message, errors={"email": [message]})
+        user = User.objects.create_user(email, password, is_staff=is_staff, is_superuser=is_staff)
+        StorageAccount.objects.create(owner=user, limit_bytes=quota_bytes)
+        namespace = Namespace.objects.create(owner=user)
+        Membership.objects.create(namespace=namespace, user=user, role=Role.OWNER)
+        root = Folder.objects.create(namespace=namespace, parent_folder=None)
+        journal.append(namespace, [(ChangeAction.UPSERT, root)], device=None)
+    return user

@@ -1,0 +1,46 @@
+"""The locks under which the tree and the accounts change.
+
+Order, so that no two writers wait for each other: namespaces by id, then accounts by owner.
+All of them are held to the end of the caller's transaction. On SQLite a transaction that
+writes is alone anyway, and the clauses are left out by Django.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from drive_project.common.errors import NotFound
+from files.models import Namespace, StorageAccount
+
+
+def lock_namespace(namespace_id: UUID) -> Namespace:
+    """The namespace, read after its lock was taken. Raises NotFound.
+
+    Whoever rolls back to a savepoint must lock again: the instance still counts the
+    entries that were rolled back.
+    """
+    return lock_namespaces([namespace_id])[namespace_id]
+
+
+def lock_namespaces(namespace_ids: Iterable[UUID]) -> dict[UUID, Namespace]:
+    """Several namespaces at once, by id. Raises NotFound when one of them is gone."""
+    wanted = set(namespace_ids)
+    # no_key: rows that merely refer to the namespace may still be inserted meanwhile.
+    locked = {
+        namespace.pk: namespace
+        for namespace in Namespace.objects.select_for_update(no_key=True)
+        .filter(pk__in=wanted)
+        .order_by("pk")
+    }
+    if locked.keys() != wanted:
+        raise NotFound
+    return locked
+
+
+def lock_account(owner_id: UUID) -> StorageAccount:
+    """The storage account of a person, for exact counting. Raises NotFound."""
+    account = (
+        StorageAccount.objects.select_for_update(no_key=True).filter(owner_id=owner_id).first()
+    )
+    if account is None:
+        raise NotFound
+    return account
