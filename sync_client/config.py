@@ -1,0 +1,201 @@
+"""What a device knows across restarts: its server, its login and its linked folders.
+
+One folder per device (`DRIVE_CONFIG_DIR`), so that several devices can live on one machine.
+Only its owner may look inside: the token in it is the device's login.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from fcntl import LOCK_EX, LOCK_UN, flock
+from pathlib import Path
+from typing import Any
+
+from sync_client.errors import NotLinked, SyncError
+
+SCHEMA = 1
+
+
+class ConfigProblem(SyncError):
+    """The configuration folder cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A linked folder: where it is here, and which folder of the server it is the same as."""
+
+    root_id: str
+    path: str
+    remote_path: str
+    namespace_id: str
+    folder_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Which server knows this device, and as what."""
+
+    server_url: str
+    email: str
+    user_id: str
+    device_id: str
+    device_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything but the token. No login: nobody signed in, or signed out again."""
+
+    login: Login | None = None
+    roots: tuple[Root, ...] = ()
+
+    def signed_in(self) -> Login:
+        """The login. Raises NotLinked without one."""
+        if self.login is None:
+            raise NotLinked("This device is not signed in. Sign in first: drive login URL")
+        return self.login
+
+    def linked(self) -> tuple[Root, ...]:
+        """The linked folders. Raises NotLinked without login or folder."""
+        self.signed_in()
+        if not self.roots:
+            raise NotLinked("No folder is linked yet. Link one: drive link FOLDER")
+        return self.roots
+
+
+def config_dir() -> Path:
+    """The folder of this device: `DRIVE_CONFIG_DIR`, else the usual place of the system."""
+    configured = os.environ.get("DRIVE_CONFIG_DIR")
+    if configured:
+        return Path(configured).expanduser().absolute()
+    from platformdirs import user_config_path
+
+    return user_config_path("drive")
+
+
+class Store:
+    """The configuration folder. Every write replaces a whole file, so a crash leaves the
+    old one or the new one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / "daemon.log"
+
+    def prepare(self) -> None:
+        """Make the folder, for its owner only. Raises ConfigProblem where that fails."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self.folder.stat().st_mode & 0o077:
+                self.folder.chmod(0o700)
+        except OSError as error:
+            raise ConfigProblem(
+                f"{self.folder} cannot be used: {error.strerror}. "
+                "Set DRIVE_CONFIG_DIR to a folder of your own."
+            ) from error
+
+    def load(self) -> Config:
+        """The configuration; an empty one where none was written yet."""
+        try:
+            text = (self.folder / "config.json").read_text(encoding="ascii")
+        except FileNotFoundError:
+            return Config()
+        except OSError as error:
+            raise ConfigProblem(f"{self.folder} cannot be read: {error.strerror}.") from error
+        try:
+            return _config_of(json.loads(text))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigProblem(
+                f"{self.folder / 'config.json'} is damaged. Move it away, then sign in and "
+                "link again: nothing is lost, equal files are found again."
+            ) from error
+
+    def save(self, config: Config) -> None:
+        document = {
+            "schema": SCHEMA,
+            "login": asdict(config.login) if config.login else None,
+            "roots": [asdict(root) for root in config.roots],
+        }
+        # ASCII: a path that is not UTF-8 has lone surrogates, which only escapes can carry.
+        self._replace("config.json", json.dumps(document, indent=1) + "\n")
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the right to read and write the configuration; other commands wait."""
+        self.prepare()
+        with (self.folder / "config.lock").open("w") as lock:
+            flock(lock, LOCK_EX)
+            try:
+                yield
+            finally:
+                flock(lock, LOCK_UN)
+
+    def token(self) -> str:
+        """The device's token. Raises NotLinked where there is none."""
+        try:
+            return (self.folder / "token").read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            raise NotLinked("This device is not signed in. Sign in first: drive login URL") from None
+
+    def sign_in(self, login: Login, token: str) -> None:
+        """Keep a login. Linked folders stay linked when it is the same user and server."""
+        with self.changing():
+            before = self.load()
+            same = before.login is not None and (
+                (before.login.server_url, before.login.user_id) == (login.server_url, login.user_id)
+            )
+            # Token first: a config that names a device whose token is missing is worse than
+            # a token that nothing names.
+            self._replace("token", token + "\n")
+            self.save(replace(before, login=login, roots=before.roots if same else ()))
+
+    def sign_out(self) -> None:
+        """Forget login and links. What is in the folders stays."""
+        with self.changing():
+            (self.folder / "token").unlink(missing_ok=True)
+            self.save(Config())
+
+    def add_root(self, root: Root) -> None:
+        with self.changing():
+            config = self.load()
+            self.save(replace(config, roots=(*config.roots, root)))
+
+    def state_dir(self, root: Root) -> Path:
+        """Where the state of one linked folder is kept; made if missing."""
+        folder = self.folder / "roots" / root.root_id
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def _replace(self, name: str, text: str) -> None:
+        draft = self.folder / f".{name}.{secrets.token_hex(4)}"
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(descriptor)
+            draft.replace(self.folder / name)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise ConfigProblem(
+                f"{self.folder} cannot be written: {error.strerror}."
+            ) from error
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _config_of(document: dict[str, Any]) -> Config:
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"schema {document['schema']}")
+    return Config(
+        login=Login(**document["login"]) if document["login"] else None,
+        roots=tuple(Root(**root) for root in document["roots"]),
+    )
