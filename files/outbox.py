@@ -1,0 +1,148 @@
+"""What was decided here and others must learn: kept in a table until they have.
+
+A message is written in the transaction that decides, so no crash can lose it. It is
+delivered as soon as that transaction has committed; what could not be is delivered by
+`relay`, which a periodic task calls. So each is delivered at least once, perhaps twice, and
+perhaps after a later one: receivers take that without harm.
+
+    topic      payload                                                receiver
+    changed    {"namespace_id", "seq"}                                files.events
+    committed  {"versions": [[version_id, file_id, namespace_id], …]}  Block Service
+    released   {"versions": [version_id, …]}                          Block Service
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from blocks.service import Settlement, get_block_service
+from drive_project.common.errors import DriveError
+from files import events
+from files.models import OutboxMessage
+
+CHANGED = "changed"
+COMMITTED = "committed"
+RELEASED = "released"
+
+# Versions in one message: what the Block Service settles in one call.
+VERSIONS_AT_ONCE = 1_000
+# The relay leaves a fresh message to the process that wrote it.
+DIRECT_DELIVERY_TIME = timedelta(seconds=10)
+# How long a message that could not be delivered waits for its next turn.
+RETRY_AFTER = timedelta(seconds=30)
+# What a receiver that is away for the moment raises.
+_AWAY = (DriveError, DatabaseError, RedisError, OSError)
+
+logger = logging.getLogger(__name__)
+
+
+def add_changed(namespace_id: UUID, seq: int) -> None:
+    """Tell the devices that a namespace has come to this seq."""
+    _add_now(CHANGED, [{"namespace_id": str(namespace_id), "seq": seq}])
+
+
+def add_committed(placements: Iterable[tuple[UUID, UUID, UUID]]) -> None:
+    """Tell the Block Service which versions became visible: (version, file, namespace)."""
+    rows = [[str(part) for part in placement] for placement in placements]
+    _add_now(COMMITTED, [{"versions": some} for some in _portions(rows)])
+
+
+def add_released(version_ids: Iterable[UUID], due_at: datetime | None = None) -> None:
+    """Let go of versions' blocks, not before `due_at` (None: at once)."""
+    rows = [str(version_id) for version_id in version_ids]
+    payloads = [{"versions": some} for some in _portions(rows)]
+    if due_at is None or due_at <= timezone.now():
+        _add_now(RELEASED, payloads)
+    else:
+        _write(RELEASED, payloads, due_at=due_at)
+
+
+def relay(limit: int = 500) -> int:
+    """Deliver what is due, oldest first; how many messages were looked at.
+
+    What fails waits for a later turn and does not hold up the rest.
+    """
+    due = list(
+        OutboxMessage.objects.filter(due_at__lte=timezone.now()).order_by("due_at", "pk")[:limit]
+    )
+    # Blocks before signals: a device that is woken asks for what was committed.
+    for topic in (COMMITTED, RELEASED, CHANGED):
+        some = [message for message in due if message.topic == topic]
+        try:
+            _deliver(some)
+        except _AWAY as error:
+            logger.warning("outbox: %d %s messages wait: %r", len(some), topic, error)
+            _deliver_one_by_one(some)
+    return len(due)
+
+
+def _deliver_one_by_one(messages: Sequence[OutboxMessage]) -> None:
+    """After a failure: one message that nobody can take must not hold up the others."""
+    for message in messages:
+        try:
+            _deliver([message])
+        except _AWAY:
+            OutboxMessage.objects.filter(pk=message.pk).update(due_at=timezone.now() + RETRY_AFTER)
+
+
+def _portions(rows: list[Any]) -> list[list[Any]]:
+    return [
+        rows[start : start + VERSIONS_AT_ONCE] for start in range(0, len(rows), VERSIONS_AT_ONCE)
+    ]
+
+
+def _write(topic: str, payloads: list[dict[str, Any]], *, due_at: datetime) -> list[OutboxMessage]:
+    messages = [OutboxMessage(topic=topic, payload=payload, due_at=due_at) for payload in payloads]
+    return OutboxMessage.objects.bulk_create(messages)
+
+
+def _add_now(topic: str, payloads: list[dict[str, Any]]) -> None:
+    messages = _write(topic, payloads, due_at=timezone.now() + DIRECT_DELIVERY_TIME)
+
+    def deliver_directly() -> None:
+        _deliver(messages)
+
+    if messages:
+        # Robust: what was decided stands; a failure is logged and the relay comes again.
+        transaction.on_commit(deliver_directly, robust=True)
+
+
+def _deliver(messages: Sequence[OutboxMessage]) -> None:
+    """Deliver messages, then forget them: the other order could lose one."""
+    settlements: list[Settlement] = []
+    heads: dict[UUID, int] = {}
+    for message in messages:
+        payload = message.payload
+        match message.topic:
+            case "changed":
+                namespace_id = UUID(payload["namespace_id"])
+                heads[namespace_id] = max(heads.get(namespace_id, 0), payload["seq"])
+            case "committed":
+                settlements += [
+                    Settlement(
+                        file_version_id=UUID(version_id),
+                        is_committed=True,
+                        file_id=UUID(file_id),
+                        namespace_id=UUID(namespace_id),
+                    )
+                    for version_id, file_id, namespace_id in payload["versions"]
+                ]
+            case "released":
+                settlements += [
+                    Settlement(file_version_id=UUID(version_id), is_committed=False)
+                    for version_id in payload["versions"]
+                ]
+    for start in range(0, len(settlements), VERSIONS_AT_ONCE):
+        get_block_service().settle_versions(
+            settlements=settlements[start : start + VERSIONS_AT_ONCE]
+        )
+    for namespace_id, seq in heads.items():
+        events.publish_changed(namespace_id, seq)
+    if messages:
+        OutboxMessage.objects.filter(pk__in=[message.pk for message in messages]).delete()
