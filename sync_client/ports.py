@@ -80,6 +80,12 @@ class FileSystem(Protocol):
     def observe(self, path: Path) -> Observation | None:
         """One entry; None where nothing is."""
 
+    def content_hash(self, path: Path) -> tuple[str, Signature]:
+        """SHA-256 of a file's content, and the signature it had before and after.
+
+        Raises PathProblem `changed-while-reading` when they differ.
+        """
+
     def open_blocks(self, path: Path) -> Iterator[tuple[bytes, Signature]]:
         """The file's content as blocks (docs/protocol.md), each with the signature at opening.
 
@@ -92,17 +98,26 @@ class FileSystem(Protocol):
     def stage(self, name: str, size_bytes: int) -> "StagedFile":
         """A file under the staging folder, continued where it was left if it exists."""
 
+    def staged(self) -> dict[str, Signature]:
+        """What lies in staging, by name."""
+
+    def sync_staged(self, names: Sequence[str]) -> None:
+        """Make the contents of staged files durable, before they become visible."""
+
+    def drop_staged(self, name: str) -> None:
+        """Delete a staged download that nobody wants any more."""
+
     def place_new(self, staged: str, path: Path) -> None:
         """Move a finished staged file to a free path. Raises FileExistsError if taken."""
 
     def exchange(self, staged: str, path: Path) -> Displaced:
         """Put a finished staged file in the place of a file, which is kept in staging."""
 
+    def take(self, path: Path, name: str) -> Displaced:
+        """Move a file into staging under `name`."""
+
     def restore_displaced(self, displaced: Displaced, path: Path) -> None:
         """Give displaced user data a free path of its own. Raises FileExistsError if taken."""
-
-    def stash(self, path: Path) -> Displaced:
-        """Take a file away, into staging."""
 
     def discard(self, displaced: Displaced, original: Path) -> None:
         """Move what is no longer needed to the stash that people can restore from."""
@@ -110,7 +125,7 @@ class FileSystem(Protocol):
     def move(self, source: Path, target: Path) -> None:
         """Rename within the root without overwriting. Raises FileExistsError if taken."""
 
-    def make_folder(self, path: Path) -> None:
+    def make_folder(self, path: Path) -> Signature:
         """Raises FileExistsError."""
 
     def remove_folder(self, path: Path) -> None:
@@ -127,6 +142,9 @@ class FileSystem(Protocol):
     def sync(self, folders: Sequence[Path]) -> None:
         """Make what happened in these folders durable (fsync, or one syncfs for many)."""
 
+    def sweep_stash(self, before_ns: int) -> None:
+        """Delete what was put into the stash before a moment."""
+
     def free_bytes(self) -> int:
         """Space left on the file system of the root."""
 
@@ -139,7 +157,10 @@ class StagedFile(Protocol):
     def read_at(self, offset: int, length: int) -> bytes: ...
 
     def finish(self, *, size_bytes: int, mtime_ns: int, executable: bool) -> Signature:
-        """Set length, time and mode, fsync, close; the signature that Local will have."""
+        """Set length, time and mode, close; the signature that Local will have.
+
+        Durable only after `FileSystem.sync_staged`, which the engine calls for a whole batch.
+        """
 
     def abandon(self) -> None:
         """Delete it."""

@@ -1,0 +1,127 @@
+"""The state database of one linked folder: schema, connection, transactions."""
+
+import os
+import pathlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SCHEMA_VERSION = 1
+
+# Local names are BLOBs: the bytes of the disk, which need not be text.
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE remote (
+    item_id TEXT PRIMARY KEY, parent_id TEXT, name TEXT NOT NULL, name_key TEXT NOT NULL,
+    is_folder INTEGER NOT NULL, rev INTEGER NOT NULL, version_id TEXT, content_hash TEXT,
+    size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, executable INTEGER NOT NULL
+);
+CREATE INDEX remote_by_place ON remote (parent_id, name_key);
+
+CREATE TABLE local (
+    local_id INTEGER PRIMARY KEY, parent_id INTEGER, name BLOB NOT NULL, name_key TEXT NOT NULL,
+    kind TEXT NOT NULL, inode INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, birth_ns INTEGER NOT NULL,
+    executable INTEGER NOT NULL, content_hash TEXT, set_aside TEXT, is_racy INTEGER NOT NULL
+);
+CREATE INDEX local_by_place ON local (parent_id, name_key);
+CREATE INDEX local_by_inode ON local (inode);
+CREATE INDEX local_racy ON local (local_id) WHERE is_racy;
+CREATE INDEX local_set_aside ON local (local_id) WHERE set_aside IS NOT NULL;
+
+CREATE TABLE synced (
+    item_id TEXT PRIMARY KEY, local_id INTEGER NOT NULL UNIQUE, parent_id TEXT,
+    parent_local_id INTEGER, name TEXT NOT NULL, is_folder INTEGER NOT NULL, version_id TEXT,
+    content_hash TEXT, size_bytes INTEGER NOT NULL, item_mtime_ns INTEGER NOT NULL,
+    item_executable INTEGER NOT NULL, inode INTEGER NOT NULL, signature_bytes INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL, birth_ns INTEGER NOT NULL,
+    executable INTEGER NOT NULL
+);
+CREATE INDEX synced_by_inode ON synced (inode);
+
+-- What has to be compared: of an item that is in Synced or Remote, the item's row, else the
+-- node's. due_ns: not before this moment of the wall clock. refused: a problem is listed.
+CREATE TABLE dirty_items (
+    item_id TEXT PRIMARY KEY, due_ns INTEGER NOT NULL, code TEXT, message TEXT
+) WITHOUT ROWID;
+CREATE TABLE dirty_locals (
+    local_id INTEGER PRIMARY KEY, due_ns INTEGER NOT NULL, code TEXT, message TEXT
+);
+
+CREATE TABLE unreadable (local_id INTEGER PRIMARY KEY, code TEXT NOT NULL, message TEXT NOT NULL);
+CREATE TABLE intents (staged TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE op_ids (
+    subject TEXT PRIMARY KEY, op_id TEXT NOT NULL, made_ns INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE blocks (
+    item_id TEXT NOT NULL, offset INTEGER NOT NULL, block_hash TEXT NOT NULL,
+    PRIMARY KEY (item_id, offset)
+) WITHOUT ROWID;
+CREATE INDEX blocks_by_hash ON blocks (block_hash);
+"""
+
+
+class Database:
+    """One SQLite file (or memory, for None), for one thread at a time.
+
+    Every committed transaction survives a power cut. `is_new` tells that there was no state
+    before: then nothing may be deleted on either side.
+    """
+
+    def __init__(self, path: pathlib.Path | None) -> None:
+        self.path = path
+        # The daemon hands the engine from thread to thread, but never runs two at once.
+        self.connection = sqlite3.connect(
+            path or ":memory:", isolation_level=None, check_same_thread=False, timeout=30
+        )
+        if path is not None:
+            os.chmod(path, 0o600)  # noqa: PTH101  (names of people's files are in it)
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = FULL")
+        self._depth = 0
+        version = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        self.is_new = version != SCHEMA_VERSION
+        if self.is_new:
+            self._create()
+
+    def _create(self) -> None:
+        """Begin with no state: merging again is safe, reading another schema is not."""
+        with self.transaction():
+            old = self.connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+            ).fetchall()
+            for (table,) in old:
+                self.connection.execute(f'DROP TABLE "{table}"')
+            for statement in _SCHEMA.split(";\n"):
+                self.connection.execute(statement)
+            self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def reader(self) -> sqlite3.Connection:
+        """A connection of its own that sees what is committed, for another thread."""
+        if self.path is None:
+            return self.connection
+        connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=30)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; an inner one belongs to the outer."""
+        if self._depth:
+            yield
+            return
+        self.connection.execute("BEGIN IMMEDIATE")
+        self._depth = 1
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        else:
+            self.connection.execute("COMMIT")
+        finally:
+            self._depth = 0

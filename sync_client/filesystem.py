@@ -1,0 +1,480 @@
+"""The linked folder on a Linux disk, through folder descriptors that follow no symlink.
+
+Everything of the client's own lives under `<root>/.drive`: `root.json` (the marker that
+tells a missing disk from an emptied folder), `staging` (files being assembled, and what they
+displaced) and `stash` (what was removed here, kept for a while).
+
+Rename is the only step by which user data changes its place, and never onto anything:
+RENAME_NOREPLACE, or RENAME_EXCHANGE with the displaced file in hand.
+"""
+
+# Descriptors all the way: pathlib knows only paths.
+# ruff: noqa: PTH123, PTH208
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sync_client import chunker, linux
+from sync_client.errors import PathProblem, RootMissing
+from sync_client.names import OWN_FOLDER, printable
+from sync_client.ports import Displaced, Kind, Observation, Path, Signature
+
+MARKER = "root.json"
+STAGING: Path = (OWN_FOLDER, "staging")
+STASH: Path = (OWN_FOLDER, "stash")
+
+# From this many folders or files on, one syncfs is cheaper than an fsync for each.
+MANY = 16
+
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# Without O_NONBLOCK, opening a FIFO that took a file's place would wait for ever.
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_HASH_BUFFER_BYTES = 1024 * 1024
+
+
+def prepare_root(root: pathlib.Path, *, root_id: str, device_id: str) -> None:
+    """Make a folder ready to be linked: it, its staging, its stash and its marker.
+
+    May be repeated; the marker is written last, and anew.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    own = root / OWN_FOLDER
+    for folder in (own, own / "staging", own / "stash"):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    half = own / f"{MARKER}.new"
+    half.write_text(json.dumps({"root_id": root_id, "device_id": device_id}) + "\n")
+    half.replace(own / MARKER)
+
+
+class LocalFileSystem:
+    """`ports.FileSystem` on a real folder."""
+
+    def __init__(self, root: pathlib.Path, *, root_id: str, exchange_works: bool = True) -> None:
+        """exchange_works: False where renameat2 is known to be unsupported (tests)."""
+        self._root = root
+        self._root_id = root_id
+        self._renameat2_works = exchange_works
+        self._umask = _current_umask()
+
+    # Looking
+
+    def check_root(self) -> None:
+        try:
+            with self._folder((OWN_FOLDER,)) as own:
+                descriptor = os.open(MARKER, _FILE_FLAGS, dir_fd=own)
+                with open(descriptor, encoding="utf-8") as marker:
+                    found = json.load(marker)
+            staging_there = self._is_folder(STAGING) and self._is_folder(STASH)
+        except (OSError, PathProblem, ValueError) as error:
+            raise RootMissing(
+                f"{self._root} is not there, or is not the folder that was linked ({error})."
+                " Nothing was deleted on the server."
+            ) from error
+        if not isinstance(found, dict) or found.get("root_id") != self._root_id:
+            raise RootMissing(f"{self._root} belongs to another link. Link the folder again.")
+        if not staging_there:
+            prepare_root(
+                self._root, root_id=self._root_id, device_id=str(found.get("device_id", ""))
+            )
+
+    def listdir(self, path: Path) -> list[Observation]:
+        found: list[Observation] = []
+        try:
+            with self._folder(path) as folder:
+                device = linux.statx(folder, "").device
+                for name in os.listdir(folder):
+                    if not path and name == OWN_FOLDER:
+                        continue
+                    # Gone between the listing and now: not there.
+                    with contextlib.suppress(FileNotFoundError):
+                        found.append(_observation(folder, name, device))
+        except OSError as error:
+            if isinstance(error, FileNotFoundError | NotADirectoryError):
+                raise
+            raise PathProblem(
+                printable(path), "unreadable", f"The folder cannot be read: {error.strerror}."
+            ) from error
+        return found
+
+    def observe(self, path: Path) -> Observation | None:
+        try:
+            with self._parent(path) as (folder, name):
+                return _observation(folder, name, linux.statx(folder, "").device)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def content_hash(self, path: Path) -> tuple[str, Signature]:
+        digest = hashlib.sha256()
+        buffer = bytearray(_HASH_BUFFER_BYTES)
+        with self._file(path) as descriptor:
+            before = linux.statx(descriptor, "").signature
+            with open(descriptor, "rb", buffering=0, closefd=False) as stream:
+                while count := stream.readinto(buffer):
+                    digest.update(memoryview(buffer)[:count])
+            _check_unchanged(path, before, linux.statx(descriptor, "").signature)
+        return digest.hexdigest(), before
+
+    def open_blocks(self, path: Path) -> Iterator[tuple[bytes, Signature]]:
+        with self._file(path) as descriptor:
+            before = linux.statx(descriptor, "").signature
+            total = 0
+            with open(descriptor, "rb", buffering=0, closefd=False) as stream:
+                for block in chunker.split(stream):
+                    total += len(block)
+                    yield block, before
+            after = linux.statx(descriptor, "").signature
+            _check_unchanged(path, before, after)
+            if total != after.size_bytes:
+                raise _changed_while_reading(path)
+
+    def read_at(self, path: Path, offset: int, length: int) -> bytes:
+        with self._file(path) as descriptor:
+            return os.pread(descriptor, length, offset)
+
+    def free_bytes(self) -> int:
+        with self._folder(()) as root:
+            numbers = os.fstatvfs(root)
+            return numbers.f_bavail * numbers.f_frsize
+
+    # Staging
+
+    def stage(self, name: str, size_bytes: int) -> "LocalStagedFile":
+        with self._folder(STAGING) as staging:
+            descriptor = os.open(
+                name,
+                os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o600,
+                dir_fd=staging,
+            )
+        return LocalStagedFile(self, name, descriptor, umask=self._umask)
+
+    def staged(self) -> dict[str, Signature]:
+        with self._folder(STAGING) as staging:
+            return {name: linux.statx(staging, name).signature for name in os.listdir(staging)}
+
+    def sync_staged(self, names: Sequence[str]) -> None:
+        with self._folder(STAGING) as staging:
+            if len(names) > MANY:
+                linux.syncfs(staging)
+                return
+            for name in names:
+                descriptor = os.open(name, _FILE_FLAGS, dir_fd=staging)
+                try:
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+
+    def drop_staged(self, name: str) -> None:
+        with self._folder(STAGING) as staging, contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=staging)
+
+    # Changing what people see
+
+    def place_new(self, staged: str, path: Path) -> None:
+        with self._folder(STAGING) as staging, self._parent(path) as (folder, name):
+            self._rename_free(staging, staged, folder, name)
+
+    def exchange(self, staged: str, path: Path) -> Displaced:
+        with self._folder(STAGING) as staging, self._parent(path) as (folder, name):
+            old = linux.statx(folder, name)
+            if old.kind is not Kind.FILE:
+                raise FileExistsError(errno.EEXIST, "not a file any more", name)
+            # People's own choice of who may read the file outlives its new content.
+            new_mode = _mode(
+                stat.S_IMODE(old.mode), linux.statx(staging, staged).signature.executable
+            )
+            os.chmod(staged, new_mode, dir_fd=staging)
+            try:
+                self._renameat2(staging, staged, folder, name, linux.RENAME_EXCHANGE)
+            except _Unsupported:
+                return self._exchange_by_steps(staging, staged, folder, name, path)
+            displaced = linux.statx(staging, staged)
+            if displaced.kind is not Kind.FILE:
+                # Somebody put a folder or a link there just now: give it back.
+                self._renameat2(staging, staged, folder, name, linux.RENAME_EXCHANGE)
+                raise FileExistsError(errno.EEXIST, "not a file any more", name)
+            return Displaced(name=staged, signature=displaced.signature)
+
+    def take(self, path: Path, name: str) -> Displaced:
+        with self._folder(STAGING) as staging, self._parent(path) as (folder, last):
+            self._rename_free(folder, last, staging, name)
+            return Displaced(name=name, signature=linux.statx(staging, name).signature)
+
+    def restore_displaced(self, displaced: Displaced, path: Path) -> None:
+        self.place_new(displaced.name, path)
+
+    def discard(self, displaced: Displaced, original: Path) -> None:
+        # One folder per file, named by the moment: nothing in the stash can collide, and
+        # the sweep needs no time stamp of the file itself.
+        entry = f"{time.time_ns()}-{os.urandom(4).hex()}"
+        with self._folder(STAGING) as staging, self._folder(STASH) as stash:
+            os.mkdir(entry, 0o700, dir_fd=stash)
+            with _opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
+                self._rename_free(staging, displaced.name, folder, original[-1])
+                note = ".origin" if original[-1] != ".origin" else ".origin-of-it"
+                descriptor = os.open(
+                    note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder
+                )
+                with open(descriptor, "wb") as origin:
+                    origin.write(os.fsencode("/".join(original)))
+
+    def move(self, source: Path, target: Path) -> None:
+        with self._parent(source) as (folder, name), self._parent(target) as (other, new_name):
+            self._rename_free(folder, name, other, new_name)
+
+    def make_folder(self, path: Path) -> Signature:
+        with self._parent(path) as (folder, name):
+            os.mkdir(name, dir_fd=folder)
+            return linux.statx(folder, name).signature
+
+    def remove_folder(self, path: Path) -> None:
+        with self._parent(path) as (folder, name):
+            os.rmdir(name, dir_fd=folder)
+
+    def set_metadata(
+        self, path: Path, expected: Signature, *, mtime_ns: int, executable: bool
+    ) -> Signature:
+        with self._file(path) as descriptor:
+            now = linux.statx(descriptor, "")
+            if now.signature != expected:
+                raise PathProblem(
+                    printable(path), "changed-meanwhile", "The file has changed meanwhile."
+                )
+            os.fchmod(descriptor, _mode(stat.S_IMODE(now.mode), executable))
+            os.utime(descriptor, ns=(time.time_ns(), mtime_ns))
+            return linux.statx(descriptor, "").signature
+
+    def sync(self, folders: Sequence[Path]) -> None:
+        distinct = set(folders)
+        if len(distinct) > MANY:
+            with self._folder(()) as root:
+                linux.syncfs(root)
+            return
+        for path in distinct:
+            # A folder that is gone again has nothing left to lose.
+            with (
+                contextlib.suppress(FileNotFoundError, NotADirectoryError),
+                self._folder(path) as folder,
+            ):
+                os.fsync(folder)
+
+    def sweep_stash(self, before_ns: int) -> None:
+        with self._folder(STASH) as stash:
+            for entry in os.listdir(stash):
+                stamp = entry.partition("-")[0]
+                if not stamp.isdecimal() or int(stamp) >= before_ns:
+                    continue
+                with _opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
+                    for name in os.listdir(folder):
+                        os.unlink(name, dir_fd=folder)
+                os.rmdir(entry, dir_fd=stash)
+
+    # Descriptors
+
+    @contextmanager
+    def _folder(self, path: Path) -> Iterator[int]:
+        """A folder below the root, reached without following a link."""
+        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in path:
+                try:
+                    below = os.open(name, _FOLDER_FLAGS, dir_fd=descriptor)
+                except OSError as error:
+                    if error.errno == errno.ELOOP:
+                        # O_NOFOLLOW met a link: for us, no folder stands here.
+                        raise NotADirectoryError(errno.ENOTDIR, "a link", name) from error
+                    raise
+                os.close(descriptor)
+                descriptor = below
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _parent(self, path: Path) -> Iterator[tuple[int, str]]:
+        with self._folder(path[:-1]) as folder:
+            yield folder, path[-1]
+
+    @contextmanager
+    def _file(self, path: Path) -> Iterator[int]:
+        """A regular file, open for reading."""
+        with self._parent(path) as (folder, name):
+            try:
+                descriptor = os.open(name, _FILE_FLAGS, dir_fd=folder)
+            except PermissionError as error:
+                raise PathProblem(
+                    printable(path), "unreadable", "The file cannot be read: no permission."
+                ) from error
+            except OSError as error:
+                if error.errno in {errno.ELOOP, errno.ENXIO}:
+                    raise _changed_while_reading(path) from error
+                raise
+        with _opened(descriptor):
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise _changed_while_reading(path)
+            yield descriptor
+
+    def _is_folder(self, path: Path) -> bool:
+        try:
+            with self._folder(path):
+                return True
+        except FileNotFoundError:
+            return False
+
+    # Renaming
+
+    def _renameat2(self, source: int, name: str, target: int, new_name: str, flags: int) -> None:
+        if not self._renameat2_works:
+            raise _Unsupported
+        try:
+            linux.renameat2(source, name, target, new_name, flags=flags)
+        except OSError as error:
+            if error.errno not in linux.UNSUPPORTED:
+                raise
+            if error.errno == errno.EINVAL and _would_be_inside_itself(source, name, target):
+                raise
+            self._renameat2_works = False
+            raise _Unsupported from error
+
+    def _rename_free(self, source: int, name: str, target: int, new_name: str) -> None:
+        """Rename to a free name, whatever the file system knows about it."""
+        try:
+            self._renameat2(source, name, target, new_name, linux.RENAME_NOREPLACE)
+            return
+        except _Unsupported:
+            pass
+        if stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode):
+            # rename(2) of a folder replaces at most an empty folder, which holds no data.
+            if _exists(target, new_name):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name)
+            os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+            return
+        # link(2) refuses a taken name in one step; then the old name goes.
+        os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        os.unlink(name, dir_fd=source)
+
+    def _exchange_by_steps(
+        self, staging: int, staged: str, folder: int, name: str, path: Path
+    ) -> Displaced:
+        """For file systems without RENAME_EXCHANGE: for a moment, nothing is at the path."""
+        aside = f"{staged}.displaced"
+        self._rename_free(folder, name, staging, aside)
+        displaced = Displaced(name=aside, signature=linux.statx(staging, aside).signature)
+        try:
+            self._rename_free(staging, staged, folder, name)
+        except FileExistsError:
+            # Somebody filled the gap. Theirs stays, what stood there before is in the stash.
+            self.discard(displaced, path)
+            raise
+        return displaced
+
+
+class LocalStagedFile:
+    """`ports.StagedFile`: one file under `.drive/staging`."""
+
+    def __init__(self, owner: LocalFileSystem, name: str, descriptor: int, *, umask: int) -> None:
+        self._owner = owner
+        self._name = name
+        self._descriptor = descriptor
+        self._umask = umask
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._descriptor, view, offset)
+            view = view[written:]
+            offset += written
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return os.pread(self._descriptor, length, offset)
+
+    def finish(self, *, size_bytes: int, mtime_ns: int, executable: bool) -> Signature:
+        with _opened(self._descriptor):
+            os.ftruncate(self._descriptor, size_bytes)
+            os.fchmod(self._descriptor, _mode(0o666 & ~self._umask, executable))
+            os.utime(self._descriptor, ns=(time.time_ns(), mtime_ns))
+            return linux.statx(self._descriptor, "").signature
+
+    def abandon(self) -> None:
+        os.close(self._descriptor)
+        self._owner.drop_staged(self._name)
+
+
+class _Unsupported(Exception):
+    """The file system does not know the flags of renameat2."""
+
+
+@contextmanager
+def _opened(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _observation(folder: int, name: str, device: tuple[int, int]) -> Observation:
+    status = linux.statx(folder, name)
+    # Another file system mounted below the root: nothing can be renamed into it.
+    kind = status.kind if status.device == device else Kind.OTHER
+    return Observation(name=name, kind=kind, signature=status.signature)
+
+
+def _mode(mode: int, executable: bool) -> int:
+    """A mode whose executable bits follow its readable ones, or are all off."""
+    if not executable:
+        return mode & ~0o111
+    return mode | ((mode & 0o444) >> 2) | 0o100
+
+
+def _check_unchanged(path: Path, before: Signature, after: Signature) -> None:
+    if before != after:
+        raise _changed_while_reading(path)
+
+
+def _changed_while_reading(path: Path) -> PathProblem:
+    return PathProblem(
+        printable(path), "changed-while-reading", "The file changed while it was read."
+    )
+
+
+def _exists(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _would_be_inside_itself(source: int, name: str, target: int) -> bool:
+    """Whether `target` is, or lies below, the entry: rename(2) answers EINVAL to that too."""
+    entry = os.stat(name, dir_fd=source, follow_symlinks=False)
+    if not stat.S_ISDIR(entry.st_mode):
+        return False
+    here = os.dup(target)
+    while True:
+        status = os.fstat(here)
+        if os.path.samestat(status, entry):
+            os.close(here)
+            return True
+        above = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
+        at_top = os.path.samestat(status, os.fstat(above))
+        os.close(here)
+        here = above
+        if at_top:
+            os.close(here)
+            return False
+
+
+def _current_umask() -> int:
+    """The process's umask; the system call can only read it by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask

@@ -1,0 +1,88 @@
+"""The Linux calls that Python lacks: statx for birth times, renameat2, syncfs."""
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+from dataclasses import dataclass
+
+from sync_client.ports import Kind, Signature
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+AT_FDCWD = -100
+AT_SYMLINK_NOFOLLOW = 0x100
+AT_EMPTY_PATH = 0x1000
+STATX_BASIC_STATS = 0x7FF
+STATX_BTIME = 0x800
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+
+# What a file system says that does not know the flags of renameat2.
+UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+
+# struct statx: mask, mode, inode, size; birth, change and modification time; device.
+_STATX = struct.Struct("@I24xHxxQQ32xqI4xqI4xqI4x8xII112x")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What statx says about one entry."""
+
+    kind: Kind
+    mode: int
+    device: tuple[int, int]
+    signature: Signature
+
+
+def statx(directory: int, name: str) -> Status:
+    """An entry of an open folder, symlinks not followed; "" is the open file itself."""
+    # A buffer of its own for every call: other threads hash files at the same time.
+    buffer = ctypes.create_string_buffer(256)
+    flags = AT_SYMLINK_NOFOLLOW if name else AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
+    if _libc.statx(directory, os.fsencode(name), flags, STATX_BASIC_STATS | STATX_BTIME, buffer):
+        _raise(name)
+    mask, mode, inode, size, birth, birth_ns, change, change_ns, modified, modified_ns, *device = (
+        _STATX.unpack(buffer)
+    )
+    if stat.S_ISREG(mode):
+        kind = Kind.FILE
+    elif stat.S_ISDIR(mode):
+        kind = Kind.FOLDER
+    else:
+        kind = Kind.OTHER
+    return Status(
+        kind=kind,
+        mode=mode,
+        device=(device[0], device[1]),
+        signature=Signature(
+            inode=inode,
+            size_bytes=size if kind is Kind.FILE else 0,
+            mtime_ns=modified * 1_000_000_000 + modified_ns,
+            ctime_ns=change * 1_000_000_000 + change_ns,
+            birth_ns=birth * 1_000_000_000 + birth_ns if mask & STATX_BTIME else 0,
+            executable=kind is Kind.FILE and bool(mode & stat.S_IXUSR),
+        ),
+    )
+
+
+def renameat2(
+    source_folder: int, source: str, target_folder: int, target: str, *, flags: int
+) -> None:
+    """Rename, without overwriting or by exchanging. Raises OSError with the system's errno."""
+    if _libc.renameat2(
+        source_folder, os.fsencode(source), target_folder, os.fsencode(target), flags
+    ):
+        _raise(target)
+
+
+def syncfs(descriptor: int) -> None:
+    """Make everything on the file system of an open file durable."""
+    if _libc.syncfs(descriptor):
+        _raise("")
+
+
+def _raise(name: str) -> None:
+    number = ctypes.get_errno()
+    raise OSError(number, os.strerror(number), name)

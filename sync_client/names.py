@@ -1,0 +1,58 @@
+"""Names: which two are the same, and what cannot be synced (pure).
+
+The rules are the server's (docs/protocol.md, "Items"); what they refuse is set aside here
+and listed, never renamed or dropped.
+"""
+
+import unicodedata
+
+from sync_client.ports import Kind
+
+MAX_NAME_BYTES = 255
+
+# Everything of the client's own lives in this folder of the root, which scans leave out.
+OWN_FOLDER = ".drive"
+
+# An item on its way through a swap of two names has such a name for a moment. It says
+# nothing about where a person wants the item to be.
+PARKED_PREFIX = ".drive-parked-"
+
+
+def name_key(name: str) -> str:
+    """What must be unique among the entries of a folder: NFC, then folds of one character."""
+    if name.isascii():
+        return name.lower()
+    return "".join(
+        folded if len(folded := character.casefold()) == 1 else character
+        for character in unicodedata.normalize("NFC", name)
+    )
+
+
+def is_parked(name: str) -> bool:
+    """Whether this is the passing name of an item in a swap."""
+    return name.startswith(PARKED_PREFIX)
+
+
+def refusal(name: str, kind: Kind) -> tuple[str, str] | None:
+    """Why an entry of the disk cannot be on the server: (code, message), or None if it can."""
+    if kind is Kind.OTHER:
+        return "not-a-file", "Only files and folders are synced; this is a link or a device."
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        return "invalid-name", "The name is not valid UTF-8."
+    if len(encoded) > MAX_NAME_BYTES:
+        return "invalid-name", f"The name is longer than {MAX_NAME_BYTES} bytes."
+    return None
+
+
+def refusal_of_remote(name: str, *, at_root: bool) -> tuple[str, str] | None:
+    """Why an item of the server cannot be on this disk, or None if it can."""
+    if at_root and name_key(name) == OWN_FOLDER:
+        return "reserved-name", f"{OWN_FOLDER} is the client's own folder."
+    return None
+
+
+def printable(path: tuple[str, ...]) -> str:
+    """A path for people and JSON: bytes that are no text become "�"."""
+    return "/".join(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

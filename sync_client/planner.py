@@ -1,0 +1,593 @@
+"""What to do next: a pure comparison of the three trees.
+
+`plan` reads the trees and nothing else: no disk, no network, no clock of its own. It emits
+operations whose preconditions hold now (the parent is there, the name is free, the target
+is not below the moved folder); they may run in any order, only nested folders are created
+as listed. Then it is asked again. What is not ready waits, so no order has to be computed.
+
+Ancestors and names decide here; whose content wins is `compare.py`. The decision table is
+in docs/engine.md, with the names of the conflicts.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from sync_client import compare
+from sync_client.names import is_parked, name_key, refusal_of_remote
+from sync_client.nodes import ROOT_ID, Entry, LocalNode, RemoteItem, SyncedItem
+from sync_client.operations import Action, Conflict, Operation
+from sync_client.trees import Trees
+
+# A deletion of more items than this, and of more than half of the tree, is held.
+HOLD_ABOVE_ITEMS = 100
+
+# Operations of one plan; a larger piece of work takes several.
+MAX_OPERATIONS = 5_000
+
+
+@dataclass(slots=True)
+class Plan:
+    """Operations that are ready, and what was found besides."""
+
+    operations: list[Operation] = field(default_factory=list)
+    # Compared and found to need nothing.
+    clean_items: list[str] = field(default_factory=list)
+    clean_locals: list[int] = field(default_factory=list)
+    # Not ready: they wait for another entry.
+    waiting: int = 0
+    # Deletions found in all, and how many of them are held for confirmation.
+    deletions: int = 0
+    held_deletions: int = 0
+
+
+class Verdict(StrEnum):
+    """What an entry needs when no operation is emitted for it."""
+
+    CLEAN = "clean"
+    WAIT = "wait"
+
+
+class _Subtree(StrEnum):
+    """What a locally deleted folder still holds on the server."""
+
+    SEEN = "seen"  # only what was deleted with it
+    LEAVING = "leaving"  # also what is about to be moved out
+    UNSEEN = "unseen"  # also what the deleter had not seen
+
+
+Outcome = Operation | Verdict
+
+_Key = TypeVar("_Key")
+
+_DELETING = frozenset({Action.DELETE_LOCAL, Action.DELETE_REMOTE})
+
+
+def plan(
+    trees: Trees, *, now_ns: int, hold_deletions: bool = True, limit: int = MAX_OPERATIONS
+) -> Plan:
+    """Operations that bring the two sides closer, none if nothing is ready.
+
+    now_ns decides only which postponed entries are due. hold_deletions: False once somebody
+    has confirmed that most of the tree may be deleted.
+    """
+    return _Planner(trees, limit).run(now_ns=now_ns, hold_deletions=hold_deletions)
+
+
+class _Planner:
+    def __init__(self, trees: Trees, limit: int) -> None:
+        self._trees = trees
+        self._limit = limit
+        self._plan = Plan()
+        self._emitted: set[tuple[Action, str | None, int | None]] = set()
+        # Folders that this very plan creates: below them, more folders may be created.
+        self._coming_locals: set[str] = set()
+        self._coming_items: set[int] = set()
+        # A move that waits for an occupant of its target: node -> node, item -> item.
+        self._local_waits: dict[int, int] = {}
+        self._remote_waits: dict[str, str] = {}
+        self._in_view: dict[str, bool] = {}
+        self._subtrees: dict[str, _Subtree] = {}
+        self._synced_folders: dict[int, SyncedItem | None] = {}
+
+    def run(self, *, now_ns: int, hold_deletions: bool) -> Plan:
+        folders = list(self._trees.dirty_entries(now_ns=now_ns, folders=True))
+        for entry in sorted(folders, key=self._depth):
+            self._take(entry)
+        for entry in self._trees.dirty_entries(now_ns=now_ns, folders=False):
+            self._take(entry)
+        found = self._plan
+        if hold_deletions and self._is_mass_deletion():
+            found.operations = [each for each in found.operations if each.action not in _DELETING]
+            found.held_deletions = found.deletions
+        if not found.operations and (parked := self._break_circle()) is not None:
+            found.operations.append(parked)
+        return found
+
+    def _is_mass_deletion(self) -> bool:
+        count = self._plan.deletions
+        return count > HOLD_ABOVE_ITEMS and 2 * count > self._trees.synced_count()
+
+    def _depth(self, entry: Entry) -> int:
+        """How deep a folder is, so that its parents come first."""
+        depth = 0
+        if entry.synced is None and entry.local is not None:
+            node: LocalNode | None = entry.local
+            while node is not None and node.parent_id is not None:
+                depth += 1
+                node = self._trees.local(node.parent_id)
+        elif entry.remote is not None:
+            seen = {entry.remote.item_id}
+            item: RemoteItem | None = entry.remote
+            while item is not None and item.parent_id is not None:
+                item = self._trees.remote(item.parent_id)
+                depth += 1
+                if item is None or item.item_id in seen:
+                    break
+                seen.add(item.item_id)
+        return depth
+
+    def _take(self, entry: Entry) -> None:
+        outcome = self._decide(entry)
+        if isinstance(outcome, Operation):
+            key = (outcome.action, outcome.item_id, outcome.local_id)
+            if len(self._plan.operations) < self._limit and key not in self._emitted:
+                self._emitted.add(key)
+                self._plan.operations.append(outcome)
+        elif outcome is Verdict.WAIT:
+            self._plan.waiting += 1
+        elif entry.synced is not None:
+            self._plan.clean_items.append(entry.synced.item_id)
+        elif entry.local is not None:
+            self._plan.clean_locals.append(entry.local.local_id)
+        elif entry.remote is not None:
+            self._plan.clean_items.append(entry.remote.item_id)
+
+    def _decide(self, entry: Entry) -> Outcome:
+        local, synced = entry.local, entry.synced
+        remote = entry.remote if entry.remote and self._is_in_view(entry.remote) else None
+        if synced is None:
+            if local is not None:
+                return self._new_local(local)
+            return self._new_remote(remote) if remote is not None else Verdict.CLEAN
+        if synced.local_id == ROOT_ID:
+            return Verdict.CLEAN
+        if local is not None and remote is not None:
+            return self._both(local, remote, synced)
+        if local is not None:
+            outcome = self._gone_on_server(local, synced, is_elsewhere=entry.remote is not None)
+        elif remote is not None:
+            outcome = self._gone_on_disk(remote, synced)
+        else:
+            return Operation(Action.FORGET, synced.item_id, synced.local_id)
+        if isinstance(outcome, Verdict) or outcome.action in _DELETING:
+            self._plan.deletions += 1
+        return outcome
+
+    # Both sides have it
+
+    def _both(self, local: LocalNode, remote: RemoteItem, synced: SyncedItem) -> Outcome:
+        if local.set_aside is not None:
+            return _problem(
+                synced, local, local.set_aside, "It was renamed to what cannot be synced."
+            )
+        at_one_place = (
+            local.name == remote.name and self._item_of(local.parent_id) == remote.parent_id
+        )
+        place: Outcome = Verdict.CLEAN
+        if not at_one_place:
+            place = self._bring_together(local, remote, synced)
+            if isinstance(place, Operation):
+                return place
+        content = compare.contents(local, remote, synced)
+        if content is not None:
+            return content
+        if place is Verdict.CLEAN and compare.is_stale(local, remote, synced):
+            return Operation(Action.SETTLE, synced.item_id, local.local_id)
+        return place
+
+    def _bring_together(self, local: LocalNode, remote: RemoteItem, synced: SyncedItem) -> Outcome:
+        moved_locally = compare.is_moved_locally(local, synced)
+        if is_parked(local.name) or compare.is_moved_remotely(remote, synced):
+            conflict = Conflict.MOVE_MOVE_SOURCE if moved_locally else None
+            return self._move_local(local, remote, conflict)
+        if moved_locally or is_parked(remote.name):
+            return self._move_remote(local, remote)
+        # The folder above them is about to be matched anew.
+        return Verdict.WAIT
+
+    def _move_local(
+        self, local: LocalNode, remote: RemoteItem, conflict: Conflict | None
+    ) -> Outcome:
+        home = self._node_of(remote.parent_id)
+        if home is None or self._is_local_below(home, local.local_id):
+            return Verdict.WAIT
+        for other in self._trees.local_in_place(home, name_key(remote.name)):
+            if other.local_id != local.local_id:
+                return self._occupied_on_disk(local, remote, other)
+        return Operation(
+            Action.MOVE_LOCAL,
+            remote.item_id,
+            local.local_id,
+            conflict=conflict,
+            parent_local_id=home,
+            name=remote.name,
+        )
+
+    def _occupied_on_disk(
+        self, local: LocalNode | None, remote: RemoteItem, other: LocalNode
+    ) -> Outcome:
+        """The name that an item of the server is to get here is taken by another node."""
+        if other.set_aside is not None:
+            return Operation(
+                Action.SET_ASIDE,
+                remote.item_id,
+                None,
+                code="name-taken-here",
+                message=f"Something that cannot be synced has the name {remote.name!r} here.",
+            )
+        synced = self._trees.synced_of_local(other.local_id)
+        if synced is None:
+            # A new node: it is decided for itself, and gives way if it has to.
+            return Verdict.WAIT
+        its_item = self._live(synced.item_id)
+        if its_item is None or compare.is_moved_remotely(its_item, synced):
+            if its_item is not None and local is not None:
+                self._local_waits[local.local_id] = other.local_id
+            return Verdict.WAIT
+        if is_parked(other.name) or not compare.is_moved_locally(other, synced):
+            return Verdict.WAIT
+        conflict = Conflict.MOVE_CREATE if local is None else Conflict.MOVE_MOVE_DEST
+        return Operation(Action.RENAME_ASIDE, synced.item_id, other.local_id, conflict=conflict)
+
+    def _move_remote(self, local: LocalNode, remote: RemoteItem) -> Outcome:
+        home = self._item_of(local.parent_id)
+        if home is None:
+            return Verdict.WAIT
+        if self._is_remote_below(home, remote.item_id):
+            return self._remote_circle(local, remote, home)
+        if (loser := self._case_collision(local)) is not None:
+            return loser
+        for other in self._trees.remote_in_place(home, name_key(local.name)):
+            if other.item_id != remote.item_id:
+                return self._occupied_on_server(local, remote, other)
+        return Operation(
+            Action.MOVE_REMOTE,
+            remote.item_id,
+            local.local_id,
+            parent_item_id=home,
+            name=local.name,
+        )
+
+    def _occupied_on_server(
+        self, local: LocalNode, remote: RemoteItem, other: RemoteItem
+    ) -> Outcome:
+        """The name that a node was given here is taken by another item of the server."""
+        synced = self._trees.synced(other.item_id)
+        if synced is None:
+            return self._aside(local, remote, Conflict.MOVE_CREATE)
+        its_node = self._trees.local(synced.local_id)
+        if its_node is None:
+            # Deleted here, or about to be forgotten: decided for itself.
+            return Verdict.WAIT
+        if compare.is_moved_remotely(other, synced):
+            return self._aside(local, remote, Conflict.MOVE_MOVE_DEST)
+        self._remote_waits[remote.item_id] = other.item_id
+        return Verdict.WAIT
+
+    def _remote_circle(self, local: LocalNode, remote: RemoteItem, home: str) -> Outcome:
+        """A folder was moved here to where, on the server, is below itself."""
+        here: str | None = home
+        while here is not None and here != remote.item_id:
+            item, synced = self._trees.remote(here), self._trees.synced(here)
+            if item is None:
+                break
+            if synced is not None and compare.is_moved_remotely(item, synced):
+                # Both sides moved: the first, which is the server's, stands; ours is undone.
+                return self._move_local(local, remote, Conflict.MOVE_MOVE_CYCLE)
+            here = item.parent_id
+        return Verdict.WAIT
+
+    # Only the disk has it
+
+    def _new_local(self, local: LocalNode) -> Outcome:
+        if local.set_aside is not None:
+            return Verdict.CLEAN
+        if (loser := self._case_collision(local)) is not None:
+            return loser
+        home = self._item_of(local.parent_id)
+        if home is None:
+            if local.is_folder and local.parent_id in self._coming_items:
+                return self._create_remote(local, None)
+            return Verdict.WAIT
+        for other in self._trees.remote_in_place(home, name_key(local.name)):
+            return self._new_local_meets(local, other)
+        return self._create_remote(local, home)
+
+    def _create_remote(self, local: LocalNode, home: str | None) -> Operation:
+        if not local.is_folder:
+            return Operation(Action.UPLOAD, None, local.local_id)
+        self._coming_items.add(local.local_id)
+        return Operation(Action.CREATE_REMOTE, None, local.local_id, parent_item_id=home)
+
+    def _new_local_meets(self, local: LocalNode, other: RemoteItem) -> Outcome:
+        synced = self._trees.synced(other.item_id)
+        if synced is None:
+            return self._create_create(local, other)
+        its_node = self._trees.local(synced.local_id)
+        if its_node is None or not compare.is_moved_remotely(other, synced):
+            # It is going to leave: deleted or moved away here.
+            return Verdict.WAIT
+        if local.is_folder:
+            return self._aside(local, None, Conflict.MOVE_CREATE)
+        return Operation(Action.UPLOAD, None, local.local_id, conflict=Conflict.MOVE_CREATE)
+
+    def _create_create(self, local: LocalNode, remote: RemoteItem) -> Outcome:
+        if local.is_folder and remote.is_folder:
+            return Operation(Action.ADOPT, remote.item_id, local.local_id)
+        if local.is_folder:
+            return self._aside(local, None, Conflict.CREATE_CREATE)
+        if not remote.is_folder and local.signature.size_bytes == remote.size_bytes:
+            if local.content_hash is None:
+                return Operation(Action.HASH, None, local.local_id)
+            if local.content_hash == remote.content_hash:
+                return Operation(Action.ADOPT, remote.item_id, local.local_id)
+        return Operation(Action.UPLOAD, None, local.local_id, conflict=Conflict.CREATE_CREATE)
+
+    def _gone_on_server(
+        self, local: LocalNode, synced: SyncedItem, *, is_elsewhere: bool
+    ) -> Outcome:
+        if local.set_aside is not None:
+            return _problem(
+                synced, local, local.set_aside, "It was renamed to what cannot be synced."
+            )
+        if not local.is_folder and compare.is_unknown(local, synced):
+            return Operation(Action.HASH, synced.item_id, local.local_id)
+        if compare.is_moved_locally(local, synced):
+            return Operation(
+                Action.FORGET_TREE, synced.item_id, local.local_id, conflict=Conflict.MOVE_DELETE
+            )
+        if local.is_folder:
+            return self._folder_gone_on_server(local, synced)
+        if compare.is_edited(local, synced):
+            conflict = None if is_elsewhere else Conflict.EDIT_DELETE
+            return Operation(Action.UPLOAD, synced.item_id, local.local_id, conflict=conflict)
+        return Operation(Action.DELETE_LOCAL, synced.item_id, local.local_id)
+
+    def _folder_gone_on_server(self, local: LocalNode, synced: SyncedItem) -> Outcome:
+        stays = False
+        waits = False
+        for child in self._trees.local_children(local.local_id):
+            if child.set_aside is not None:
+                stays = True
+                continue
+            its_own = self._trees.synced_of_local(child.local_id)
+            if its_own is None:
+                return self._keep_folder(local, synced, Conflict.CREATE_PARENT_DELETE)
+            its_item = self._live(its_own.item_id)
+            if its_item is not None and not compare.is_moved_remotely(its_item, its_own):
+                return self._keep_folder(local, synced, Conflict.MOVE_PARENT_DELETE)
+            waits = True
+        if waits:
+            return Verdict.WAIT
+        if stays:
+            return _problem(
+                synced,
+                local,
+                "folder-kept",
+                "It was deleted elsewhere, and kept here for what cannot be synced.",
+            )
+        return Operation(Action.DELETE_LOCAL, synced.item_id, local.local_id)
+
+    def _keep_folder(self, local: LocalNode, synced: SyncedItem, conflict: Conflict) -> Operation:
+        """Something in it was not deleted: the folder is made again, for that alone."""
+        return Operation(Action.FORGET, synced.item_id, local.local_id, conflict=conflict)
+
+    # Only the server has it
+
+    def _new_remote(self, remote: RemoteItem) -> Outcome:
+        at_root = remote.parent_id == self._trees.root.folder_id
+        if (refused := refusal_of_remote(remote.name, at_root=at_root)) is not None:
+            code, message = refused
+            return Operation(Action.SET_ASIDE, remote.item_id, None, code=code, message=message)
+        home = self._node_of(remote.parent_id)
+        if home is None:
+            if remote.is_folder and remote.parent_id in self._coming_locals:
+                return self._create_local(remote)
+            return Verdict.WAIT
+        for other in self._trees.local_in_place(home, name_key(remote.name)):
+            return self._occupied_on_disk(None, remote, other)
+        return self._create_local(remote)
+
+    def _create_local(self, remote: RemoteItem) -> Operation:
+        if not remote.is_folder:
+            return Operation(Action.DOWNLOAD, remote.item_id, None)
+        self._coming_locals.add(remote.item_id)
+        return Operation(Action.CREATE_LOCAL, remote.item_id, None)
+
+    def _gone_on_disk(self, remote: RemoteItem, synced: SyncedItem) -> Outcome:
+        if compare.is_moved_remotely(remote, synced):
+            return Operation(
+                Action.FORGET_TREE, synced.item_id, synced.local_id, conflict=Conflict.MOVE_DELETE
+            )
+        if not remote.is_folder and compare.is_newer(remote, synced):
+            return Operation(
+                Action.FORGET, synced.item_id, synced.local_id, conflict=Conflict.EDIT_DELETE
+            )
+        if self._goes_with_its_folder(remote):
+            return Verdict.WAIT
+        if not remote.is_folder:
+            return Operation(Action.DELETE_REMOTE, remote.item_id, synced.local_id)
+        match self._subtree(remote):
+            case _Subtree.UNSEEN:
+                return Operation(
+                    Action.FORGET,
+                    synced.item_id,
+                    synced.local_id,
+                    conflict=Conflict.CREATE_PARENT_DELETE,
+                )
+            case _Subtree.LEAVING:
+                return Verdict.WAIT
+            case _Subtree.SEEN:
+                return Operation(Action.DELETE_REMOTE, remote.item_id, synced.local_id)
+
+    def _goes_with_its_folder(self, remote: RemoteItem) -> bool:
+        """Whether the folder above was deleted here too, and will be deleted whole."""
+        if remote.parent_id is None or self._node_of(remote.parent_id) is not None:
+            return False
+        folder, synced = self._live(remote.parent_id), self._trees.synced(remote.parent_id)
+        if folder is None or synced is None:
+            return False
+        return self._subtree(folder) is not _Subtree.UNSEEN
+
+    def _subtree(self, folder: RemoteItem) -> _Subtree:
+        """What a folder that was deleted here holds on the server; each folder once a plan."""
+        known = self._subtrees.get(folder.item_id)
+        if known is not None:
+            return known
+        order: list[RemoteItem] = [folder]
+        children: dict[str, list[RemoteItem]] = {}
+        for above in order:
+            if above.item_id in self._subtrees:
+                continue
+            children[above.item_id] = self._trees.remote_children(above.item_id)
+            order.extend(child for child in children[above.item_id] if child.is_folder)
+        for above in reversed(order):
+            if above.item_id in self._subtrees:
+                continue
+            found = [self._seen(child) for child in children[above.item_id]]
+            if _Subtree.UNSEEN in found:
+                verdict = _Subtree.UNSEEN
+            elif _Subtree.LEAVING in found:
+                verdict = _Subtree.LEAVING
+            else:
+                verdict = _Subtree.SEEN
+            self._subtrees[above.item_id] = verdict
+        return self._subtrees[folder.item_id]
+
+    def _seen(self, child: RemoteItem) -> _Subtree:
+        synced = self._trees.synced(child.item_id)
+        if synced is None or compare.is_moved_remotely(child, synced):
+            return _Subtree.UNSEEN
+        if self._trees.local(synced.local_id) is not None:
+            return _Subtree.LEAVING
+        if not child.is_folder:
+            return _Subtree.UNSEEN if compare.is_newer(child, synced) else _Subtree.SEEN
+        return self._subtrees[child.item_id]
+
+    # Circles of names
+
+    def _break_circle(self) -> Operation | None:
+        """Park one of a circle of moves that wait for each other's names."""
+        if (node := _in_circle(self._local_waits)) is not None:
+            synced = self._trees.synced_of_local(node)
+            return Operation(Action.PARK_LOCAL, synced.item_id if synced else None, node)
+        if (item := _in_circle(self._remote_waits)) is not None:
+            return Operation(Action.PARK_REMOTE, item, None)
+        return None
+
+    # Questions to the trees
+
+    def _aside(self, local: LocalNode, remote: RemoteItem | None, conflict: Conflict) -> Operation:
+        return Operation(
+            Action.RENAME_ASIDE,
+            remote.item_id if remote else None,
+            local.local_id,
+            conflict=conflict,
+        )
+
+    def _case_collision(self, local: LocalNode) -> Operation | None:
+        """A problem, if another entry of the folder has a better right to the name."""
+        assert local.parent_id is not None  # noqa: S101  (the root is never planned)
+        rivals = [
+            each
+            for each in self._trees.local_in_place(local.parent_id, name_key(local.name))
+            if each.set_aside is None
+        ]
+        if len(rivals) < 2:
+            return None
+        first = min(rivals, key=self._claim)
+        if first.local_id == local.local_id:
+            return None
+        synced = self._trees.synced_of_local(local.local_id)
+        return Operation(
+            Action.SET_ASIDE,
+            synced.item_id if synced else None,
+            local.local_id,
+            code="case-collision",
+            message=f"The name differs from {first.name!r} only in case or in its encoding.",
+        )
+
+    def _claim(self, node: LocalNode) -> tuple[bool, bytes]:
+        """Who keeps a name: the one both sides know under it, then the first by bytes."""
+        synced = self._trees.synced_of_local(node.local_id)
+        is_known = synced is not None and not compare.is_moved_locally(node, synced)
+        return not is_known, node.name.encode("utf-8", "surrogateescape")
+
+    def _is_in_view(self, item: RemoteItem) -> bool:
+        if item.item_id == self._trees.root.folder_id:
+            return True
+        if item.parent_id is None:
+            return False
+        if item.parent_id not in self._in_view:
+            self._in_view[item.parent_id] = self._trees.in_view(item.parent_id)
+        return self._in_view[item.parent_id]
+
+    def _live(self, item_id: str) -> RemoteItem | None:
+        item = self._trees.remote(item_id)
+        return item if item is not None and self._is_in_view(item) else None
+
+    def _item_of(self, local_id: int | None) -> str | None:
+        """The live folder of the server that a local folder is."""
+        if local_id is None:
+            return None
+        synced = self._synced_of_folder(local_id)
+        return synced.item_id if synced and self._live(synced.item_id) else None
+
+    def _node_of(self, item_id: str | None) -> int | None:
+        """The local folder that a folder of the server is."""
+        synced = self._trees.synced(item_id) if item_id is not None else None
+        if synced is None or self._trees.local(synced.local_id) is None:
+            return None
+        return synced.local_id
+
+    def _synced_of_folder(self, local_id: int) -> SyncedItem | None:
+        if local_id not in self._synced_folders:
+            self._synced_folders[local_id] = self._trees.synced_of_local(local_id)
+        return self._synced_folders[local_id]
+
+    def _is_local_below(self, local_id: int, top: int) -> bool:
+        here: int | None = local_id
+        while here is not None:
+            if here == top:
+                return True
+            node = self._trees.local(here)
+            here = node.parent_id if node is not None else None
+        return False
+
+    def _is_remote_below(self, item_id: str, top: str) -> bool:
+        here: str | None = item_id
+        seen: set[str] = set()
+        while here is not None and here not in seen:
+            if here == top:
+                return True
+            seen.add(here)
+            item = self._trees.remote(here)
+            here = item.parent_id if item is not None else None
+        return False
+
+
+def _problem(synced: SyncedItem, local: LocalNode, code: str, message: str) -> Operation:
+    return Operation(Action.SET_ASIDE, synced.item_id, local.local_id, code=code, message=message)
+
+
+def _in_circle(waits: dict[_Key, _Key]) -> _Key | None:
+    for start in waits:
+        seen: set[_Key] = set()
+        here = start
+        while here in waits and here not in seen:
+            seen.add(here)
+            here = waits[here]
+        if here in seen:
+            return here
+    return None

@@ -1,0 +1,518 @@
+"""The three trees: Remote (by item id), Local (by node id) and Synced (which is which).
+
+They hold what was *observed*; the work is derived from them, so a crash leaves nothing
+half-decided. Each write also notes what has to be compared again ("dirty"), so that a plan
+costs what has changed and not what there is. Names of columns: database.py.
+"""
+
+# What is put into statements here are lists of columns, from this file.
+# ruff: noqa: S608
+
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+
+from sync_client.database import Database
+from sync_client.names import name_key
+from sync_client.nodes import ROOT_ID, Entry, LocalNode, RemoteItem, RemoteRoot, SyncedItem
+from sync_client.ports import BlockRef, Kind, Path, Signature
+
+_REMOTE = (
+    "item_id, parent_id, name, is_folder, rev, version_id, content_hash, size_bytes, mtime_ns,"
+    " executable"
+)
+_LOCAL = (
+    "local_id, parent_id, name, kind, inode, size_bytes, mtime_ns, ctime_ns, birth_ns,"
+    " executable, content_hash, set_aside"
+)
+_SYNCED = (
+    "item_id, local_id, parent_id, parent_local_id, name, is_folder, version_id, content_hash,"
+    " size_bytes, item_mtime_ns, item_executable, inode, signature_bytes, mtime_ns, ctime_ns,"
+    " birth_ns, executable"
+)
+_REMOTE_COLUMNS = _REMOTE.count(",") + 1
+_LOCAL_COLUMNS = _LOCAL.count(",") + 1
+
+
+class Trees:
+    """State of one linked folder. One effect is one transaction."""
+
+    def __init__(self, path: pathlib.Path | None, *, root: RemoteRoot) -> None:
+        self.database = Database(path)
+        self.root = root
+        self._run = self.database.connection.execute
+        with self.transaction():
+            self._begin()
+
+    def _begin(self) -> None:
+        if self.meta("root") not in {None, self.root.folder_id}:
+            raise ValueError("This state belongs to another link.")
+        self.set_meta("root", self.root.folder_id)
+        nothing = Signature(0, 0, 0, 0, 0, False)
+        if self.local(ROOT_ID) is None:
+            self._run(
+                f"INSERT INTO local ({_LOCAL}, name_key, is_racy)"
+                " VALUES (?, NULL, '', 'folder', 0, 0, 0, 0, 0, 0, NULL, NULL, '', 0)",
+                (ROOT_ID,),
+            )
+            self._insert_synced(
+                SyncedItem(
+                    self.root.folder_id, ROOT_ID, None, None, "", True, None, None, 0, 0, False,
+                    nothing,
+                )
+            )  # fmt: skip
+        highest: int = self._run(
+            "SELECT max((SELECT max(local_id) FROM local), (SELECT max(local_id) FROM synced))"
+        ).fetchone()[0]
+        self._next_local_id = highest + 1
+
+    def close(self) -> None:
+        self.database.close()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self.database.transaction()
+
+    def meta(self, key: str) -> str | None:
+        row = self._run("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row and str(row[0])
+
+    def set_meta(self, key: str, value: str | None) -> None:
+        if value is None:
+            self._run("DELETE FROM meta WHERE key = ?", (key,))
+        else:
+            self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    # Remote
+
+    def remote(self, item_id: str) -> RemoteItem | None:
+        row = self._run(f"SELECT {_REMOTE} FROM remote WHERE item_id = ?", (item_id,)).fetchone()
+        return row and _remote_item(row)
+
+    def remote_in_place(self, parent_id: str, key: str) -> list[RemoteItem]:
+        """The items of a folder under a name's key: one, except for a moment."""
+        rows = self._run(
+            f"SELECT {_REMOTE} FROM remote WHERE parent_id = ? AND name_key = ?", (parent_id, key)
+        )
+        return [_remote_item(row) for row in rows]
+
+    def remote_children(self, parent_id: str) -> list[RemoteItem]:
+        rows = self._run(f"SELECT {_REMOTE} FROM remote WHERE parent_id = ?", (parent_id,))
+        return [_remote_item(row) for row in rows]
+
+    def put_remote(self, item: RemoteItem) -> None:
+        """What the server says an item is now; what it said later already stays."""
+        before = self.remote(item.item_id)
+        if before is not None and before.rev > item.rev:
+            return
+        if before == item:
+            return
+        was_in_view = before is not None and before.is_folder and self.in_view(before.item_id)
+        self._run(
+            f"INSERT OR REPLACE INTO remote ({_REMOTE}, name_key)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                item.item_id,
+                item.parent_id,
+                item.name,
+                item.is_folder,
+                item.rev,
+                item.version_id,
+                item.content_hash,
+                item.size_bytes,
+                item.mtime_ns,
+                item.executable,
+                name_key(item.name),
+            ),
+        )
+        self.mark_item(item.item_id)
+        if (
+            item.is_folder
+            and (before is None or before.parent_id != item.parent_id)
+            and self.in_view(item.item_id) != was_in_view
+        ):
+            # What lies below came into the linked folder, or left it, without a word of its own.
+            for below in self._remote_below(item.item_id):
+                self.mark_item(below)
+
+    def drop_remote(self, item_id: str, *, seq: int) -> None:
+        """The item was deleted by the entry `seq`, with all below it that is not newer."""
+        item = self.remote(item_id)
+        if item is None or item.rev > seq:
+            return
+        gone = [item_id, *(self._remote_below(item_id, seq=seq) if item.is_folder else ())]
+        self.database.connection.executemany(
+            "DELETE FROM remote WHERE item_id = ?", ((each,) for each in gone)
+        )
+        for each in gone:
+            self.mark_item(each)
+
+    def _remote_below(self, item_id: str, *, seq: int | None = None) -> list[str]:
+        """All items below a folder; with `seq` only those that were there at that entry."""
+        rows = self._run(
+            "WITH RECURSIVE below (item_id) AS ("
+            " SELECT item_id FROM remote WHERE parent_id = :top AND rev <= :seq"
+            " UNION SELECT remote.item_id FROM remote JOIN below"
+            " ON remote.parent_id = below.item_id WHERE remote.rev <= :seq)"
+            " SELECT item_id FROM below",
+            {"top": item_id, "seq": (1 << 62) if seq is None else seq},
+        )
+        return [row[0] for row in rows]
+
+    def in_view(self, item_id: str) -> bool:
+        """Whether an item of Remote lies in the linked folder (or is it)."""
+        seen: set[str] = set()
+        here: str | None = item_id
+        while here is not None and here not in seen:
+            row = self._run("SELECT parent_id FROM remote WHERE item_id = ?", (here,)).fetchone()
+            if row is None:
+                return False
+            if here == self.root.folder_id:
+                return True
+            seen.add(here)
+            here = row[0]
+        return False
+
+    def remote_revisions(self) -> Iterator[tuple[str, int]]:
+        """(item id, rev) of all items, for the digest."""
+        yield from self._run("SELECT item_id, rev FROM remote")
+
+    def remote_path(self, item_id: str) -> Path:
+        """Where an item is, seen from the linked folder; its bare name where it is not in it."""
+        names: list[str] = []
+        here = self.remote(item_id)
+        while here is not None and here.item_id != self.root.folder_id:
+            names.append(here.name)
+            here = self.remote(here.parent_id) if here.parent_id else None
+            if len(names) > 10_000:
+                break
+        return tuple(reversed(names))
+
+    # Local
+
+    def new_local_id(self) -> int:
+        """A node id that was never used, not even by what only Synced remembers."""
+        new_id = self._next_local_id
+        self._next_local_id += 1
+        return new_id
+
+    def local(self, local_id: int) -> LocalNode | None:
+        row = self._run(f"SELECT {_LOCAL} FROM local WHERE local_id = ?", (local_id,)).fetchone()
+        return row and _local_node(row)
+
+    def local_in_place(self, parent_id: int, key: str) -> list[LocalNode]:
+        """The nodes of a folder under a name's key: several where they differ only in case."""
+        rows = self._run(
+            f"SELECT {_LOCAL} FROM local WHERE parent_id = ? AND name_key = ?", (parent_id, key)
+        )
+        return [_local_node(row) for row in rows]
+
+    def local_children(self, parent_id: int) -> list[LocalNode]:
+        rows = self._run(f"SELECT {_LOCAL} FROM local WHERE parent_id = ?", (parent_id,))
+        return [_local_node(row) for row in rows]
+
+    def local_by_identity(self, signature: Signature) -> list[LocalNode]:
+        """Nodes that were this inode when last seen: several where there are hard links."""
+        rows = self._run(
+            f"SELECT {_LOCAL} FROM local WHERE inode = ? AND birth_ns = ?", signature.identity
+        )
+        return [_local_node(row) for row in rows]
+
+    def local_id_at(self, path: Path) -> int | None:
+        """The node at a path."""
+        here = ROOT_ID
+        for name in path:
+            row = self._run(
+                "SELECT local_id FROM local WHERE parent_id = ? AND name_key = ? AND name = ?",
+                (here, name_key(name), os.fsencode(name)),
+            ).fetchone()
+            if row is None:
+                return None
+            here = row[0]
+        return here
+
+    def path_of(self, local_id: int) -> Path:
+        """Where a node is. Raises KeyError if it, or a folder above it, is not in Local."""
+        names: list[bytes] = []
+        here: int | None = local_id
+        while here is not None and here != ROOT_ID:
+            row = self._run(
+                "SELECT parent_id, name FROM local WHERE local_id = ?", (here,)
+            ).fetchone()
+            if row is None:
+                raise KeyError(local_id)
+            here, name = row
+            names.append(name)
+        return tuple(os.fsdecode(name) for name in reversed(names))
+
+    def put_local(self, node: LocalNode, *, is_racy: bool = False) -> None:
+        """A node as it is now: new, changed, or at another place."""
+        before = self.local(node.local_id)
+        if before is not None and (before.parent_id, before.name) != (node.parent_id, node.name):
+            self._mark_neighbours(before)
+        self._run(
+            f"INSERT OR REPLACE INTO local ({_LOCAL}, name_key, is_racy)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                node.local_id,
+                node.parent_id,
+                os.fsencode(node.name),
+                node.kind.value,
+                node.signature.inode,
+                node.signature.size_bytes,
+                node.signature.mtime_ns,
+                node.signature.ctime_ns,
+                node.signature.birth_ns,
+                node.signature.executable,
+                node.content_hash,
+                node.set_aside,
+                name_key(node.name),
+                is_racy,
+            ),
+        )
+        self.mark_local(node.local_id)
+
+    def drop_local(self, local_id: int) -> None:
+        """A node is gone, with all below it."""
+        node = self.local(local_id)
+        if node is None:
+            return
+        self._mark_neighbours(node)
+        rows = self._run(
+            "WITH RECURSIVE below (local_id) AS (VALUES (?)"
+            " UNION SELECT local.local_id FROM local JOIN below"
+            " ON local.parent_id = below.local_id) SELECT local_id FROM below",
+            (local_id,),
+        )
+        for (gone,) in rows.fetchall():
+            self.mark_local(gone)
+            self._run("DELETE FROM local WHERE local_id = ?", (gone,))
+            self._run("DELETE FROM unreadable WHERE local_id = ?", (gone,))
+            self._run("DELETE FROM dirty_locals WHERE local_id = ?", (gone,))
+
+    def racy_locals(self) -> list[LocalNode]:
+        """Files whose hash was taken so soon after a write that it may be of the time before."""
+        rows = self._run(f"SELECT {_LOCAL} FROM local WHERE is_racy")
+        return [_local_node(row) for row in rows]
+
+    def _mark_neighbours(self, left: LocalNode) -> None:
+        """What could not be because of a node's name is looked at again when it leaves."""
+        if left.parent_id is None:
+            return
+        key = name_key(left.name)
+        for other in self.local_in_place(left.parent_id, key):
+            self.mark_local(other.local_id)
+        if (parent := self.synced_of_local(left.parent_id)) is not None:
+            for item in self.remote_in_place(parent.item_id, key):
+                self.mark_item(item.item_id)
+
+    # Synced
+
+    def synced(self, item_id: str) -> SyncedItem | None:
+        row = self._run(f"SELECT {_SYNCED} FROM synced WHERE item_id = ?", (item_id,)).fetchone()
+        return row and _synced_item(row)
+
+    def synced_of_local(self, local_id: int) -> SyncedItem | None:
+        row = self._run(f"SELECT {_SYNCED} FROM synced WHERE local_id = ?", (local_id,)).fetchone()
+        return row and _synced_item(row)
+
+    def synced_by_identity(self, signature: Signature) -> list[SyncedItem]:
+        rows = self._run(
+            f"SELECT {_SYNCED} FROM synced WHERE inode = ? AND birth_ns = ?", signature.identity
+        )
+        return [_synced_item(row) for row in rows]
+
+    def put_synced(self, item: SyncedItem) -> None:
+        """Both sides agree on this now; whatever was known of the item or the node goes."""
+        for other in self._run(
+            "SELECT item_id FROM synced WHERE local_id = ? AND item_id <> ?",
+            (item.local_id, item.item_id),
+        ).fetchall():
+            self.drop_synced(other[0])
+        self._insert_synced(item)
+        self._run("DELETE FROM dirty_locals WHERE local_id = ?", (item.local_id,))
+        self.mark_item(item.item_id)
+
+    def drop_synced(self, item_id: str) -> None:
+        """Forget that an item and a node are one; each stands for itself now."""
+        row = self._run("SELECT local_id FROM synced WHERE item_id = ?", (item_id,)).fetchone()
+        if row is None:
+            return
+        self._run("DELETE FROM synced WHERE item_id = ?", (item_id,))
+        self._run("DELETE FROM blocks WHERE item_id = ?", (item_id,))
+        self.mark_item(item_id)
+        if self._run("SELECT 1 FROM local WHERE local_id = ?", row).fetchone():
+            self.mark_local(row[0])
+
+    def synced_count(self) -> int:
+        return int(self._run("SELECT count(*) FROM synced").fetchone()[0]) - 1
+
+    def _insert_synced(self, item: SyncedItem) -> None:
+        self._run(
+            f"INSERT OR REPLACE INTO synced ({_SYNCED})"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                item.item_id,
+                item.local_id,
+                item.parent_id,
+                item.parent_local_id,
+                item.name,
+                item.is_folder,
+                item.version_id,
+                item.content_hash,
+                item.size_bytes,
+                item.mtime_ns,
+                item.executable,
+                item.signature.inode,
+                item.signature.size_bytes,
+                item.signature.mtime_ns,
+                item.signature.ctime_ns,
+                item.signature.birth_ns,
+                item.signature.executable,
+            ),
+        )
+
+    # Blocks of synced files
+
+    def put_blocks(self, item_id: str, blocks: Sequence[BlockRef]) -> None:
+        """Which blocks a file had when it was last sent or fetched."""
+        self._run("DELETE FROM blocks WHERE item_id = ?", (item_id,))
+        self.database.connection.executemany(
+            "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?)",
+            ((item_id, block.offset, block.block_hash) for block in blocks),
+        )
+
+    def places_of(self, block_hash: str) -> list[tuple[Path, int]]:
+        """`ports.LocalBlocks`: a few files that had a block, with its offset."""
+        rows = self._run(
+            "SELECT synced.local_id, blocks.offset FROM blocks JOIN synced USING (item_id)"
+            " JOIN local USING (local_id) WHERE block_hash = ? LIMIT 3",
+            (block_hash,),
+        )
+        return [(self.path_of(local_id), offset) for local_id, offset in rows.fetchall()]
+
+    # What has to be compared
+
+    def mark_item(self, item_id: str) -> None:
+        self._run("INSERT OR REPLACE INTO dirty_items VALUES (?, 0, NULL, NULL)", (item_id,))
+
+    def mark_local(self, local_id: int) -> None:
+        row = self._run("SELECT item_id FROM synced WHERE local_id = ?", (local_id,)).fetchone()
+        if row is not None:
+            self.mark_item(row[0])
+        else:
+            self._run("INSERT OR REPLACE INTO dirty_locals VALUES (?, 0, NULL, NULL)", (local_id,))
+
+    def clear(self, *, item_ids: Sequence[str] = (), local_ids: Sequence[int] = ()) -> None:
+        """These are the same everywhere, or nothing needs to be done about them."""
+        run = self.database.connection.executemany
+        run("DELETE FROM dirty_items WHERE item_id = ?", ((each,) for each in item_ids))
+        run("DELETE FROM dirty_locals WHERE local_id = ?", ((each,) for each in local_ids))
+
+    def postpone(
+        self,
+        *,
+        item_id: str | None,
+        local_id: int | None,
+        due_ns: int,
+        code: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Leave an entry alone until a moment, or until it changes; with a code, list it."""
+        synced = self.synced_of_local(local_id) if item_id is None and local_id else None
+        if synced is not None:
+            item_id = synced.item_id
+        if item_id is not None:
+            self._run(
+                "INSERT OR REPLACE INTO dirty_items VALUES (?, ?, ?, ?)",
+                (item_id, due_ns, code, message),
+            )
+        else:
+            self._run(
+                "INSERT OR REPLACE INTO dirty_locals VALUES (?, ?, ?, ?)",
+                (local_id, due_ns, code, message),
+            )
+
+    def dirty_entries(self, *, now_ns: int, folders: bool) -> Iterator[Entry]:
+        """What has to be compared now, either the folders or everything else.
+
+        Read it to its end before writing.
+        """
+        remote = _qualified("remote", _REMOTE)
+        local = _qualified("local", _LOCAL)
+        synced = _qualified("synced", _SYNCED)
+        rows = self.database.connection.cursor()
+        rows.execute(
+            f"SELECT {remote}, {local}, {synced}, dirty_items.item_id FROM dirty_items"
+            " LEFT JOIN remote ON remote.item_id = dirty_items.item_id"
+            " LEFT JOIN synced ON synced.item_id = dirty_items.item_id"
+            " LEFT JOIN local ON local.local_id = synced.local_id"
+            " WHERE due_ns <= ? AND coalesce(remote.is_folder, synced.is_folder, 0) = ?",
+            (now_ns, folders),
+        )
+        for row in rows:
+            item, rest = row[:_REMOTE_COLUMNS], row[_REMOTE_COLUMNS:]
+            node, agreed = rest[:_LOCAL_COLUMNS], rest[_LOCAL_COLUMNS:-1]
+            yield Entry(
+                local=_local_node(node) if node[0] is not None else None,
+                remote=_remote_item(item) if item[0] is not None else None,
+                synced=_synced_item(agreed) if agreed[0] is not None else None,
+            )
+        rows.execute(
+            f"SELECT {local} FROM dirty_locals JOIN local USING (local_id)"
+            " WHERE due_ns <= ? AND (kind = 'folder') = ?",
+            (now_ns, folders),
+        )
+        for row in rows:
+            yield Entry(local=_local_node(row), remote=None, synced=None)
+
+    def drop_stale_marks(self) -> None:
+        """Marks of what is in no tree any more."""
+        self._run(
+            "DELETE FROM dirty_items WHERE item_id NOT IN (SELECT item_id FROM remote)"
+            " AND item_id NOT IN (SELECT item_id FROM synced)"
+        )
+
+
+def _qualified(table: str, columns: str) -> str:
+    return ", ".join(f"{table}.{column.strip()}" for column in columns.split(","))
+
+
+def _remote_item(row: tuple) -> RemoteItem:  # type: ignore[type-arg]
+    item_id, parent_id, name, is_folder, rev, version_id, content_hash, size, mtime, runs = row
+    return RemoteItem(
+        item_id, parent_id, name, bool(is_folder), rev, version_id, content_hash, size, mtime,
+        bool(runs),
+    )  # fmt: skip
+
+
+def _local_node(row: tuple) -> LocalNode:  # type: ignore[type-arg]
+    local_id, parent_id, name, kind, inode, size, mtime, ctime, birth, runs, digest, aside = row
+    return LocalNode(
+        local_id,
+        parent_id,
+        os.fsdecode(name),
+        Kind(kind),
+        Signature(inode, size, mtime, ctime, birth, bool(runs)),
+        digest,
+        aside,
+    )
+
+
+def _synced_item(row: tuple) -> SyncedItem:  # type: ignore[type-arg]
+    item_id, local_id, parent, parent_local, name, is_folder, version, digest, size = row[:9]
+    item_mtime, item_runs, inode, signature_bytes, mtime, ctime, birth, runs = row[9:]
+    return SyncedItem(
+        item_id,
+        local_id,
+        parent,
+        parent_local,
+        name,
+        bool(is_folder),
+        version,
+        digest,
+        size,
+        item_mtime,
+        bool(item_runs),
+        Signature(inode, signature_bytes, mtime, ctime, birth, bool(runs)),
+    )
