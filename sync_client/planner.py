@@ -160,7 +160,8 @@ class _Planner:
             outcome = self._gone_on_disk(remote, synced)
         else:
             return Operation(Action.FORGET, synced.item_id, synced.local_id)
-        if isinstance(outcome, Verdict) or outcome.action in _DELETING:
+        # What must be read first may turn out to be one: counted too, so none slips through.
+        if isinstance(outcome, Verdict) or outcome.action in {*_DELETING, Action.HASH}:
             self._plan.deletions += 1
         return outcome
 

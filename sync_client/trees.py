@@ -290,6 +290,13 @@ class Trees:
             self._run("DELETE FROM unreadable WHERE local_id = ?", (gone,))
             self._run("DELETE FROM dirty_locals WHERE local_id = ?", (gone,))
 
+    def put_unreadable(self, local_id: int, code: str, message: str) -> None:
+        """A folder could not be listed: what is below stays as it was last seen."""
+        self._run("INSERT OR REPLACE INTO unreadable VALUES (?, ?, ?)", (local_id, code, message))
+
+    def put_readable(self, local_id: int) -> None:
+        self._run("DELETE FROM unreadable WHERE local_id = ?", (local_id,))
+
     def racy_locals(self) -> list[LocalNode]:
         """Files whose hash was taken so soon after a write that it may be of the time before."""
         rows = self._run(f"SELECT {_LOCAL} FROM local WHERE is_racy")
