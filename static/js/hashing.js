@@ -1,0 +1,75 @@
+// The page's side of the Worker: ask for a file's blocks, get them as a promise.
+
+const CUTTERS = Math.min(2, Math.max(1, (navigator.hardwareConcurrency ?? 2) - 1));
+
+/** A few Workers that share the files among them. `workerUrl`: where static/js/worker.js is. */
+export class Hashers {
+  #workers = [];
+  #asked = new Map();
+  #nextId = 1;
+  #workerUrl;
+
+  constructor(workerUrl) {
+    this.#workerUrl = workerUrl;
+  }
+
+  /**
+   * `{ blocks, content_hash }` of a file. `onProgress(bytes)` is told what is hashed so far.
+   *
+   * Throws when the file cannot be read any more, or when `signal` is aborted.
+   */
+  blocksOf(file, { signal, onProgress = () => {} }) {
+    return new Promise((resolve, reject) => {
+      signal.throwIfAborted();
+      const id = this.#nextId++;
+      const lane = this.#leastBusy();
+      lane.load += 1;
+      const finish = () => {
+        lane.load -= 1;
+        this.#asked.delete(id);
+        signal.removeEventListener("abort", stop);
+      };
+      const stop = () => {
+        lane.worker.postMessage({ id, stop: true });
+        finish();
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", stop, { once: true });
+      this.#asked.set(id, (answer) => {
+        if ("hashed" in answer) {
+          onProgress(answer.hashed);
+          return;
+        }
+        finish();
+        if ("failure" in answer) reject(new Unreadable(answer.failure));
+        else resolve(answer);
+      });
+      lane.worker.postMessage({ id, file });
+    });
+  }
+
+  #leastBusy() {
+    if (this.#workers.length < CUTTERS && this.#workers.every((lane) => lane.load > 0)) {
+      const worker = new Worker(this.#workerUrl, { type: "module" });
+      worker.addEventListener("message", ({ data }) => this.#asked.get(data.id)?.(data));
+      worker.addEventListener("error", (event) => {
+        for (const answer of [...this.#asked.values()]) {
+          answer({ failure: event.message || "the cutter did not start" });
+        }
+      });
+      this.#workers.push({ worker, load: 0 });
+    }
+    return this.#workers.reduce((least, lane) => (lane.load < least.load ? lane : least));
+  }
+}
+
+/** The browser could not read a file: it was changed, moved or deleted since it was chosen. */
+export class Unreadable extends Error {
+  constructor(reason) {
+    super(
+      `The file could not be read (${reason}). It may have changed or moved since you chose it; ` +
+        "nothing of it was saved. Add it again.",
+    );
+    this.isTransient = false;
+  }
+}
