@@ -403,6 +403,9 @@ class LocalStagedFile:
             os.utime(self._descriptor, ns=(time.time_ns(), mtime_ns))
             return linux.statx(self._descriptor, "").signature
 
+    def close(self) -> None:
+        os.close(self._descriptor)
+
     def abandon(self) -> None:
         os.close(self._descriptor)
         self._owner.drop_staged(self._name)

@@ -162,6 +162,9 @@ class StagedFile(Protocol):
         Durable only after `FileSystem.sync_staged`, which the engine calls for a whole batch.
         """
 
+    def close(self) -> None:
+        """Leave it as it is; `FileSystem.stage` of the same name continues it."""
+
     def abandon(self) -> None:
         """Delete it."""
 
