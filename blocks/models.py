@@ -1,7 +1,8 @@
 """The tables of the Block Service, in their own database (alias `blocks`).
 
 Lock order everywhere: block lists by id, blocks by hash, upload rows by id, proofs by
-device and hash, stored objects by location. What belongs to the File Service appears as identifiers only.
+device and hash, stored objects by location. What belongs to the File Service appears as
+identifiers only.
 
 A location is at every instant in exactly one of: an upload row, a stored object, a
 condemned object. It moves in one transaction that locks the row it leaves.

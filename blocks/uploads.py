@@ -1,0 +1,239 @@
+"""Upload rows and the URLs that stand for them.
+
+A row is written before its URL leaves, so the database knows of every object that can
+come to be. Fresh URLs renew the same row, until a verification fails and condemns it.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from blocks import proofs, references
+from blocks.locations import block_location, check_hash, pack_location
+from blocks.models import BlockUpload
+from blocks.service import (
+    FIRST_URLS,
+    MAX_BLOCK_BYTES,
+    MAX_BLOCKS_PER_CALL,
+    MAX_PACK_BYTES,
+    MAX_URLS_PER_CALL,
+    MIN_BLOCK_BYTES,
+    PACK_BELOW_BYTES,
+    BlockClaim,
+    BlockLocation,
+    LocationState,
+    NewPack,
+    NewVersion,
+    SignedRequest,
+)
+from blocks.storage import ObjectStore
+from blocks.transactions import block_transaction, chunks
+from drive_project.common.errors import InvalidRequest, TooManyRequests
+from drive_project.common.ids import new_id
+
+# Packs that a device may have asked for and not shown to have arrived.
+MAX_OPEN_PACKS = 2 * MAX_URLS_PER_CALL
+
+
+def begin(
+    *, store: ObjectStore, versions: Sequence[NewVersion], readable: Sequence[UUID]
+) -> list[list[BlockLocation]]:
+    """Take the references of these versions and say what is to be sent."""
+    now = timezone.now()
+    uploads: dict[tuple[UUID, BlockClaim], BlockUpload] = {}
+    with block_transaction():
+        taken = references.take(versions, readable)
+        for device_id in sorted({version.device_id for version in versions}):
+            own = [each for each in taken if each.version.device_id == device_id]
+            wanted = {
+                claim
+                for each in own
+                for claim in each.claims.values()
+                if claim.block_hash not in each.present
+            }
+            proved = proofs.use(device_id, wanted, now)
+            for each in own:
+                each.present |= {
+                    claim.block_hash for claim in each.claims.values() if claim in proved
+                }
+        first = _first_wanted(taken)
+        for device_id in sorted({device_id for device_id, _ in first}):
+            claims = [claim for owner, claim in first if owner == device_id]
+            for claim, upload in _renew(device_id, claims, now).items():
+                uploads[device_id, claim] = upload
+    urls = {place: _signed(store, upload, now) for place, upload in uploads.items()}
+    return [
+        [
+            BlockLocation(claim.block_hash, claim.size_bytes, LocationState.HELD)
+            if claim.block_hash in each.present
+            else BlockLocation(
+                claim.block_hash,
+                claim.size_bytes,
+                LocationState.SEND,
+                urls.pop((each.version.device_id, claim), None),
+            )
+            for claim in each.claims.values()
+        ]
+        for each in taken
+    ]
+
+
+def _first_wanted(taken: Sequence[references.Taken]) -> list[tuple[UUID, BlockClaim]]:
+    """The blocks that get a URL along with the answer; small ones are expected in packs."""
+    first: dict[tuple[UUID, BlockClaim], None] = {}
+    for each in taken:
+        for claim in each.claims.values():
+            if len(first) == FIRST_URLS:
+                return list(first)
+            if claim.size_bytes > PACK_BELOW_BYTES and claim.block_hash not in each.present:
+                first[each.version.device_id, claim] = None
+    return list(first)
+
+
+def urls_for(
+    *, store: ObjectStore, device_id: UUID, claims: Sequence[BlockClaim]
+) -> dict[str, SignedRequest]:
+    """A URL for each of these blocks, by hash; the device has references on them."""
+    now = timezone.now()
+    with block_transaction():
+        # The locks make sure that two calls at once agree on one location.
+        references.count_and_lock({claim.block_hash: 0 for claim in claims})
+        uploads = _renew(device_id, claims, now)
+    return {claim.block_hash: _signed(store, upload, now) for claim, upload in uploads.items()}
+
+
+def create_packs(
+    *, store: ObjectStore, device_id: UUID, packs: Sequence[NewPack]
+) -> list[SignedRequest]:
+    """A URL for each pack. Raises InvalidRequest or TooManyRequests."""
+    if len(packs) > MAX_URLS_PER_CALL:
+        raise InvalidRequest(f"At most {MAX_URLS_PER_CALL} packs in one call.")
+    if sum(len(pack.blocks) for pack in packs) > MAX_BLOCKS_PER_CALL:
+        raise InvalidRequest(f"At most {MAX_BLOCKS_PER_CALL} blocks in the packs of one call.")
+    for pack in packs:
+        _check_pack(pack)
+    now = timezone.now()
+    with block_transaction():
+        packed: list[list[list[str | int]]] = [
+            [[block.block_hash, block.offset, block.size_bytes] for block in pack.blocks]
+            for pack in packs
+        ]
+        known = {
+            (row.sha256, repr(row.pack)): row
+            for row in BlockUpload.objects.select_for_update()
+            .filter(
+                device_id=device_id,
+                sha256__in={pack.sha256 for pack in packs},
+                verified_at=None,
+            )
+            .order_by("pk")
+        }
+        uploads = [
+            known.get((pack.sha256, repr(content))) or _new_pack(device_id, pack, content)
+            for pack, content in zip(packs, packed, strict=True)
+        ]
+        _write(uploads, now)
+        waiting = BlockUpload.objects.filter(
+            device_id=device_id,
+            s3_location__startswith="p/",
+            verified_at=None,
+            expires_at__gte=now,
+        ).count()
+        if waiting > MAX_OPEN_PACKS:
+            raise TooManyRequests(
+                f"More than {MAX_OPEN_PACKS} packs have not arrived yet.",
+                retry_after_seconds=int(settings.UPLOAD_URL_LIFETIME.total_seconds()),
+            )
+    return [_signed(store, upload, now) for upload in uploads]
+
+
+def _check_pack(pack: NewPack) -> None:
+    check_hash(pack.sha256)
+    end = 0
+    seen = set()
+    for block in pack.blocks:
+        check_hash(block.block_hash)
+        if not MIN_BLOCK_BYTES <= block.size_bytes <= MAX_BLOCK_BYTES:
+            raise InvalidRequest(f"A block has {MIN_BLOCK_BYTES} to {MAX_BLOCK_BYTES} bytes.")
+        if block.offset != end:
+            raise InvalidRequest("The blocks of a pack follow one another without gaps.")
+        if block.block_hash in seen:
+            raise InvalidRequest("A pack holds each block once.")
+        seen.add(block.block_hash)
+        end += block.size_bytes
+    if not 0 < end <= MAX_PACK_BYTES or end != pack.size_bytes:
+        raise InvalidRequest(
+            f"A pack has 1 to {MAX_PACK_BYTES} bytes, the sum of its blocks' sizes."
+        )
+
+
+def _renew(
+    device_id: UUID, claims: Sequence[BlockClaim], now: datetime
+) -> dict[BlockClaim, BlockUpload]:
+    """The device's upload row for each block, made where it has none; good for a new URL."""
+    uploads: dict[BlockClaim, BlockUpload] = {}
+    for batch in chunks(sorted({claim.block_hash for claim in claims})):
+        for row in (
+            BlockUpload.objects.select_for_update()
+            .filter(device_id=device_id, sha256__in=batch, verified_at=None)
+            .order_by("pk")
+        ):
+            if not row.pack:
+                uploads[BlockClaim(row.sha256, row.size_bytes)] = row
+    wanted = {claim: uploads.get(claim) or _new_block(device_id, claim) for claim in claims}
+    _write(list(wanted.values()), now)
+    return wanted
+
+
+def _write(uploads: Sequence[BlockUpload], now: datetime) -> None:
+    for upload in uploads:
+        upload.expires_at = now + settings.UPLOAD_URL_LIFETIME
+    BlockUpload.objects.bulk_create(
+        {upload.pk: upload for upload in uploads}.values(),
+        update_conflicts=True,
+        unique_fields=["upload_id"],
+        update_fields=["expires_at"],
+    )
+
+
+def _new_block(device_id: UUID, claim: BlockClaim) -> BlockUpload:
+    upload_id = new_id()
+    return BlockUpload(
+        upload_id=upload_id,
+        s3_location=block_location(claim.block_hash, upload_id),
+        device_id=device_id,
+        sha256=claim.block_hash,
+        size_bytes=claim.size_bytes,
+    )
+
+
+def _new_pack(device_id: UUID, pack: NewPack, content: list[list[str | int]]) -> BlockUpload:
+    upload_id = new_id()
+    return BlockUpload(
+        upload_id=upload_id,
+        s3_location=pack_location(pack.sha256, upload_id),
+        device_id=device_id,
+        sha256=pack.sha256,
+        size_bytes=pack.size_bytes,
+        pack=content,
+    )
+
+
+def _signed(store: ObjectStore, upload: BlockUpload, now: datetime) -> SignedRequest:
+    return store.sign_put(
+        upload.s3_location,
+        size_bytes=upload.size_bytes,
+        sha256=upload.sha256,
+        now=now,
+        lifetime=settings.UPLOAD_URL_LIFETIME,
+    )
+
+
+def contents(upload: BlockUpload) -> Mapping[str, tuple[int, int]]:
+    """What an uploaded object holds: (offset, size in bytes) by block hash."""
+    if not upload.pack:
+        return {upload.sha256: (0, upload.size_bytes)}
+    return {block_hash: (offset, size_bytes) for block_hash, offset, size_bytes in upload.pack}
