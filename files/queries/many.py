@@ -1,0 +1,67 @@
+"""Many objects at once on behalf of one person, for batches: a query per table, not per item.
+
+What the person may not see is left out of the answer, like what does not exist.
+"""
+
+from collections.abc import Collection, Iterable
+from uuid import UUID
+
+from django.db.models import Q
+
+from files.models import File, FileStatus, FileVersion, Folder, Membership, User, UserDevice
+from files.queries.ancestry import standings
+
+
+def roles_of(user: User) -> dict[UUID, str]:
+    """The person's role in each namespace of which they are a member."""
+    return dict(Membership.objects.filter(user=user).values_list("namespace_id", "role"))
+
+
+def folders_by_id(readable: Collection[UUID], folder_ids: Iterable[UUID]) -> dict[UUID, Folder]:
+    """These folders with their namespaces, in the trash or not, but none that is being
+    deleted for ever.
+    """
+    found = {
+        folder.pk: folder
+        for folder in Folder.objects.filter(
+            pk__in=set(folder_ids), namespace__in=readable
+        ).select_related("namespace")
+    }
+    standing = standings(found)
+    return {pk: folder for pk, folder in found.items() if not standing[pk].is_purging}
+
+
+def files_by_id(user: User, file_ids: Iterable[UUID]) -> dict[UUID, File]:
+    """These files with their current versions and namespaces, in the trash or not.
+
+    Without those that are being deleted for ever, and without those that somebody else has
+    begun to upload and not committed yet.
+    """
+    wanted = set(file_ids)
+    if not wanted:
+        return {}
+    found = {
+        file.pk: file
+        for file in File.objects.filter(
+            Q(status=FileStatus.UPLOADED) | Q(user=user),
+            pk__in=wanted,
+            namespace__memberships__user=user,
+            is_purging=False,
+        ).select_related("current_version", "namespace")
+    }
+    standing = standings({file.parent_folder_id for file in found.values()})
+    return {
+        pk: file for pk, file in found.items() if not standing[file.parent_folder_id].is_purging
+    }
+
+
+def uploads_by_id(device: UserDevice, upload_ids: Iterable[UUID]) -> dict[UUID, FileVersion]:
+    """The uploads that this device has begun, decided or not, with their files."""
+    return {
+        version.pk: version
+        for version in FileVersion.objects.filter(
+            pk__in=set(upload_ids),
+            device=device,
+            file__namespace__memberships__user=device.user_id,
+        ).select_related("file", "file__namespace")
+    }
