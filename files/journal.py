@@ -5,8 +5,10 @@ the end of its transaction. So the order of `seq` is the order of commit, there 
 and a reader sees a prefix.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -24,6 +26,8 @@ Item = Folder | File | Mount
 # Rows of one UPDATE or INSERT: well below the number of parameters that SQLite takes.
 ROWS_AT_ONCE = 500
 _CURSOR_SALT = "files.changes"
+# The namespaces that a batch has appended to; None outside of one.
+_gathered: ContextVar[set[UUID] | None] = ContextVar("gathered", default=None)
 
 
 def _optional(moment: datetime | None) -> str | None:
@@ -107,9 +111,7 @@ def append(
     """
     if not items:
         return []
-    changed_at = max(
-        _clock(), namespace.last_changed_at or datetime.min.replace(tzinfo=timezone.utc)
-    )
+    changed_at = max(_clock(), namespace.last_changed_at or datetime.min.replace(tzinfo=UTC))
     changes = []
     for seq, (action, item) in enumerate(items, start=namespace.head_seq + 1):
         item.rev = seq
@@ -131,8 +133,30 @@ def append(
     namespace.head_seq += len(changes)
     namespace.last_changed_at = changed_at
     namespace.save(update_fields=["head_seq", "last_changed_at"])
-    outbox.add_changed(namespace.pk, namespace.head_seq)
+    gathered = _gathered.get()
+    if gathered is None:
+        outbox.add_changed(namespace.pk, namespace.head_seq)
+    else:
+        gathered.add(namespace.pk)
     return changes
+
+
+@contextmanager
+def announced_together() -> Iterator[None]:
+    """Announce all that is appended within by one message for each namespace, at the end.
+
+    For a batch, which would else send a thousand signals where one says the same. Inside
+    the transaction of the whole batch.
+    """
+    token = _gathered.set(set())
+    try:
+        yield
+        touched = _gathered.get() or set()
+    finally:
+        _gathered.reset(token)
+    # Read again: some of it may have been rolled back to a savepoint.
+    for namespace in Namespace.objects.filter(pk__in=touched):
+        outbox.add_changed(namespace.pk, namespace.head_seq)
 
 
 def _clock() -> datetime:

@@ -5,6 +5,7 @@ import unicodedata
 from drive_project.common.errors import InvalidName
 
 MAX_NAME_BYTES = 255
+MAX_EXTENSION_BYTES = 32
 
 
 def check_name(name: str) -> str:
@@ -34,3 +35,26 @@ def name_key(name: str) -> str:
         folded if len(folded := character.casefold()) == 1 else character
         for character in unicodedata.normalize("NFC", name)
     )
+
+
+def split_extension(name: str) -> tuple[str, str]:
+    """Stem and extension (with its dot, "" for none). `.profile` and `a.` have none.
+
+    A long tail is no extension: it could not be kept when the name has to be cut.
+    """
+    stem, dot, extension = name.rpartition(".")
+    if not stem or not extension or len(extension.encode()) > MAX_EXTENSION_BYTES:
+        return name, ""
+    return stem, dot + extension
+
+
+def cut(text: str, max_bytes: int) -> str:
+    """The longest beginning of a text that has so many bytes in UTF-8."""
+    return text.encode()[:max_bytes].decode(errors="ignore")
+
+
+def numbered(name: str, number: int, *, is_folder: bool) -> str:
+    """`name (2).ext`: another name for an item whose own is taken, at most MAX_NAME_BYTES long."""
+    stem, extension = (name, "") if is_folder else split_extension(name)
+    tail = f" ({number}){extension}"
+    return cut(stem, MAX_NAME_BYTES - len(tail.encode())) + tail

@@ -101,7 +101,7 @@ def drive_error_of(error: Exception) -> DriveError | None:
         case exceptions.UnsupportedMediaType():
             return UnsupportedMediaType(str(error.detail))
         case exceptions.Throttled():
-            return TooManyRequests(retry_after_seconds=int(error.wait or 1))
+            return TooManyRequests(retry_after_seconds=int(getattr(error, "wait", None) or 1))
         case Http404() | exceptions.NotFound():
             return NotFound()
         case DjangoPermissionDenied():

@@ -2,32 +2,65 @@
 
 access: one object, fetched through its namespace's membership
 ancestry: who lies above and below whom; what is live
+names: which names and ids are taken
+listings: the children of a folder, the trash
+changes: the journal since a cursor, snapshots, digests
 """
 
 from files.queries.access import (
     get_file,
     get_folder,
     get_namespace,
+    namespace_id_of_file,
+    namespace_id_of_folder,
     own_root,
     readable_namespaces,
     writable_namespaces,
 )
 from files.queries.ancestry import (
     Standing,
+    ancestors,
     descendant_folders,
     is_below,
     is_live,
+    lineage,
     live_descendants,
     live_files,
     live_folders,
     path_of,
+    purging_files,
+    purging_folders,
+    standing_of,
     standings,
 )
-from files.queries.names import id_is_taken, item_named
+from files.queries.changes import (
+    ChangesPage,
+    Digest,
+    SnapshotPage,
+    SnapshotPlace,
+    changes_since,
+    latest_positions,
+    snapshot,
+    tree_digest,
+)
+from files.queries.listings import Children, Sort, Trash, TrashedItem, children, trash
+from files.queries.names import free_name, id_is_taken, item_named
 
 __all__ = [
+    "ChangesPage",
+    "Children",
+    "Digest",
+    "SnapshotPage",
+    "SnapshotPlace",
+    "Sort",
     "Standing",
+    "Trash",
+    "TrashedItem",
+    "ancestors",
+    "changes_since",
+    "children",
     "descendant_folders",
+    "free_name",
     "get_file",
     "get_folder",
     "get_namespace",
@@ -35,12 +68,22 @@ __all__ = [
     "is_below",
     "is_live",
     "item_named",
+    "latest_positions",
+    "lineage",
     "live_descendants",
     "live_files",
     "live_folders",
+    "namespace_id_of_file",
+    "namespace_id_of_folder",
     "own_root",
     "path_of",
+    "purging_files",
+    "purging_folders",
     "readable_namespaces",
+    "snapshot",
+    "standing_of",
     "standings",
+    "trash",
+    "tree_digest",
     "writable_namespaces",
 ]

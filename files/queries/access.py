@@ -61,6 +61,24 @@ def own_root(user: User) -> Folder:
     return folder
 
 
+def namespace_id_of_folder(user: User, folder_id: UUID) -> UUID:
+    """Whose lock to take before the folder itself is read. Raises NotFound."""
+    found = Folder.objects.filter(pk=folder_id, namespace__memberships__user=user)
+    namespace_id = found.values_list("namespace_id", flat=True).first()
+    if namespace_id is None:
+        raise NotFound
+    return namespace_id
+
+
+def namespace_id_of_file(user: User, file_id: UUID) -> UUID:
+    """The same for a file."""
+    found = File.objects.filter(pk=file_id, namespace__memberships__user=user)
+    namespace_id = found.values_list("namespace_id", flat=True).first()
+    if namespace_id is None:
+        raise NotFound
+    return namespace_id
+
+
 def get_folder(user: User, folder_id: UUID, *, write: bool = False, live: bool = True) -> Folder:
     """A folder. live=False also finds one that is in the trash or below something there."""
     folder = (

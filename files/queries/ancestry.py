@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.expressions import RawSQL
 
 from files.models import File, FileStatus, Folder
@@ -31,9 +31,11 @@ WITH RECURSIVE below(folder_id) AS (
     SELECT f.folder_id
     FROM files_folder f JOIN below ON f.parent_folder_id = below.folder_id {condition}
 )
-SELECT folder_id FROM below
 """
 _ONLY_LIVE = "WHERE f.deleted_at IS NULL"
+_FROM_ROOT = "namespace_id = %s AND parent_folder_id IS NULL"
+# Begins a statement that reads the live folders of a namespace as `below`.
+LIVE_IN_NAMESPACE = _BELOW.format(start=_FROM_ROOT, condition=_ONLY_LIVE)
 
 
 class Standing(NamedTuple):
@@ -46,14 +48,14 @@ class Standing(NamedTuple):
 GONE = Standing(is_live=False, is_purging=True)
 
 
-def _stored(identifier: UUID) -> Any:
+def stored_id(identifier: UUID) -> Any:
     """An id as the database keeps it: native on PostgreSQL, 32 hex digits on SQLite."""
     return Folder._meta.pk.get_db_prep_value(identifier, connection)
 
 
 def ancestors(folder_ids: Iterable[UUID]) -> dict[UUID, Folder]:
     """These folders and all above them, by id, in one query."""
-    wanted = [_stored(folder_id) for folder_id in set(folder_ids)]
+    wanted = [stored_id(folder_id) for folder_id in set(folder_ids)]
     if not wanted:
         return {}
     sql = _ABOVE.format(ids=", ".join(["%s"] * len(wanted)))
@@ -125,7 +127,8 @@ def is_below(folder_id: UUID, top_id: UUID) -> bool:
 
 def _below(start: str, parameter: UUID, *, only_live: bool) -> RawSQL:
     sql = _BELOW.format(start=start, condition=_ONLY_LIVE if only_live else "")
-    return RawSQL(sql, [_stored(parameter)])  # noqa: S611 - our own text, values as parameters
+    sql += "SELECT folder_id FROM below"
+    return RawSQL(sql, [stored_id(parameter)])  # noqa: S611 - our own text, values as parameters
 
 
 def descendant_folders(folder: Folder) -> QuerySet[Folder]:
@@ -133,10 +136,19 @@ def descendant_folders(folder: Folder) -> QuerySet[Folder]:
     return Folder.objects.filter(folder_id__in=_below("folder_id = %s", folder.pk, only_live=False))
 
 
-def files_below(folder: Folder) -> QuerySet[File]:
-    """All files below a folder: live, deleted and pending."""
+_PURGING = "namespace_id = %s AND is_purging"
+
+
+def purging_folders(namespace_id: UUID) -> QuerySet[Folder]:
+    """All folders of a namespace that are being deleted for ever, with all below them."""
+    return Folder.objects.filter(folder_id__in=_below(_PURGING, namespace_id, only_live=False))
+
+
+def purging_files(namespace_id: UUID) -> QuerySet[File]:
+    """All files that go with them, or by themselves: live, deleted and pending."""
     return File.objects.filter(
-        parent_folder_id__in=_below("folder_id = %s", folder.pk, only_live=False)
+        Q(namespace=namespace_id, is_purging=True)
+        | Q(parent_folder_id__in=_below(_PURGING, namespace_id, only_live=False))
     )
 
 
@@ -155,18 +167,15 @@ def live_descendants(folder: Folder) -> tuple[QuerySet[Folder], QuerySet[File]]:
     )
 
 
-_ROOT = "namespace_id = %s AND parent_folder_id IS NULL"
-
-
 def live_folders(namespace_id: UUID) -> QuerySet[Folder]:
     """All live folders of a namespace, the root included."""
-    return Folder.objects.filter(folder_id__in=_below(_ROOT, namespace_id, only_live=True))
+    return Folder.objects.filter(folder_id__in=_below(_FROM_ROOT, namespace_id, only_live=True))
 
 
 def live_files(namespace_id: UUID) -> QuerySet[File]:
     """All live files of a namespace."""
     return File.objects.filter(
-        parent_folder_id__in=_below(_ROOT, namespace_id, only_live=True),
+        parent_folder_id__in=_below(_FROM_ROOT, namespace_id, only_live=True),
         deleted_at__isnull=True,
         status=FileStatus.UPLOADED,
     )

@@ -1,8 +1,10 @@
 """Which names and ids are taken. A name is unique across the folders and files of a folder."""
 
+from itertools import count
 from uuid import UUID
 
 from files.models import File, FileStatus, Folder
+from files.names import name_key, numbered
 
 
 def item_named(parent: Folder, key: str, *, besides: UUID | None = None) -> Folder | File | None:
@@ -10,24 +12,32 @@ def item_named(parent: Folder, key: str, *, besides: UUID | None = None) -> Fold
 
     Read under the namespace's lock, the answer holds to the end of the transaction.
     """
-    folder = (
-        Folder.objects.filter(parent_folder=parent, name_key=key, deleted_at__isnull=True)
-        .exclude(pk=besides)
-        .first()
-    )
-    if folder is not None:
+    folder = Folder.objects.filter(
+        parent_folder=parent, name_key=key, deleted_at__isnull=True
+    ).first()
+    if folder is not None and folder.pk != besides:
         return folder
-    return (
+    file = (
         File.objects.filter(
             parent_folder=parent,
             name_key=key,
             deleted_at__isnull=True,
             status=FileStatus.UPLOADED,
         )
-        .exclude(pk=besides)
         .select_related("current_version")
         .first()
     )
+    return None if file is None or file.pk == besides else file
+
+
+def free_name(parent: Folder, name: str, *, is_folder: bool, besides: UUID | None = None) -> str:
+    """The name itself or, where it is taken, `name (2).ext` and so on."""
+    wanted = name
+    for number in count(2):
+        if item_named(parent, name_key(wanted), besides=besides) is None:
+            break
+        wanted = numbered(name, number, is_folder=is_folder)
+    return wanted
 
 
 def id_is_taken(item_id: UUID) -> bool:

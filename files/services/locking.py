@@ -8,8 +8,9 @@ writes is alone anyway, and the clauses are left out by Django.
 from collections.abc import Iterable
 from uuid import UUID
 
-from drive_project.common.errors import NotFound
-from files.models import Namespace, StorageAccount
+from drive_project.common.errors import NotFound, StalePrecondition
+from files import journal, queries
+from files.models import File, Folder, Namespace, StorageAccount, UserDevice
 
 
 def lock_namespace(namespace_id: UUID) -> Namespace:
@@ -34,6 +35,29 @@ def lock_namespaces(namespace_ids: Iterable[UUID]) -> dict[UUID, Namespace]:
     if locked.keys() != wanted:
         raise NotFound
     return locked
+
+
+def lock_folder(
+    device: UserDevice, folder_id: UUID, *, live: bool = True
+) -> tuple[Namespace, Folder]:
+    """A folder that the device may write, read under its namespace's lock.
+
+    Raises NotFound or PermissionDenied. live=False also finds one in the trash.
+    """
+    namespace = lock_namespace(queries.namespace_id_of_folder(device.user, folder_id))
+    return namespace, queries.get_folder(device.user, folder_id, write=True, live=live)
+
+
+def lock_file(device: UserDevice, file_id: UUID, *, live: bool = True) -> tuple[Namespace, File]:
+    """The same for a file."""
+    namespace = lock_namespace(queries.namespace_id_of_file(device.user, file_id))
+    return namespace, queries.get_file(device.user, file_id, write=True, live=live)
+
+
+def check_rev(item: Folder | File, rev: int) -> None:
+    """Raises StalePrecondition, with the item as `current`, when it has another revision."""
+    if item.rev != rev:
+        raise StalePrecondition(current=journal.state_of(item))
 
 
 def lock_account(owner_id: UUID) -> StorageAccount:

@@ -1,0 +1,102 @@
+"""Renaming and moving, and the few facts about a file that change without new content.
+
+All of it writes one row and one entry, however much lies below.
+"""
+
+from uuid import UUID
+
+from django.db import transaction
+
+from drive_project.common.errors import InvalidRequest, MoveIntoItself
+from files import journal, queries
+from files.models import ChangeAction, File, Folder, UserDevice
+from files.names import check_name, name_key
+from files.services.folders import name_taken
+from files.services.locking import check_rev, lock_file, lock_folder
+
+
+def update_folder(
+    *,
+    device: UserDevice,
+    folder_id: UUID,
+    rev: int,
+    name: str | None = None,
+    parent_folder_id: UUID | None = None,
+) -> Folder:
+    """Rename a folder, move it, or both; None leaves as it is. Nothing new writes nothing.
+
+    rev: the revision that the device has seen. Raises StalePrecondition, NameTaken,
+    MoveIntoItself, and InvalidRequest for a root or another namespace.
+    """
+    with transaction.atomic():
+        namespace, folder = lock_folder(device, folder_id)
+        check_not_root(folder)
+        check_rev(folder, rev)
+        if not _place(device, folder, name, parent_folder_id):
+            return folder
+        folder.save()
+        journal.append(namespace, [(ChangeAction.UPSERT, folder)], device=device)
+    return folder
+
+
+def update_file(
+    *,
+    device: UserDevice,
+    file_id: UUID,
+    rev: int,
+    name: str | None = None,
+    parent_folder_id: UUID | None = None,
+    executable: bool | None = None,
+    client_modified_ns: int | None = None,
+) -> File:
+    """Rename or move a file, or set what its file system says of it; else like a folder."""
+    with transaction.atomic():
+        namespace, file = lock_file(device, file_id)
+        check_rev(file, rev)
+        is_changed = _place(device, file, name, parent_folder_id)
+        if executable is not None and executable != file.executable:
+            file.executable = executable
+            is_changed = True
+        if client_modified_ns is not None and client_modified_ns != file.client_modified_ns:
+            file.client_modified_ns = client_modified_ns
+            is_changed = True
+        if not is_changed:
+            return file
+        file.save()
+        journal.append(namespace, [(ChangeAction.UPSERT, file)], device=device)
+    return file
+
+
+def check_not_root(folder: Folder) -> None:
+    """Raises InvalidRequest for the root of a namespace."""
+    if folder.is_root:
+        raise InvalidRequest("A root folder has no name and keeps its place.")
+
+
+def _place(
+    device: UserDevice, item: Folder | File, name: str | None, parent_folder_id: UUID | None
+) -> bool:
+    """Give the instance its name and parent, after all checks; whether anything is new.
+
+    Under the namespace's lock, so two moves cannot close a circle between them.
+    """
+    new_name = item.name if name is None else check_name(name)
+    is_moving = parent_folder_id is not None and parent_folder_id != item.parent_folder_id
+    if not is_moving and new_name == item.name:
+        return False
+    if parent_folder_id is not None and is_moving:
+        parent = queries.get_folder(device.user, parent_folder_id, write=True)
+        if parent.namespace_id != item.namespace_id:
+            raise InvalidRequest("An item cannot be moved between shared folders; copy it there.")
+        if isinstance(item, Folder) and queries.is_below(parent.pk, item.pk):
+            raise MoveIntoItself
+    else:
+        parent = item.parent_folder
+        if parent is None:
+            raise AssertionError("a root is not renamed")
+    key = name_key(new_name)
+    taken = queries.item_named(parent, key, besides=item.pk)
+    if taken is not None:
+        raise name_taken(taken)
+    item.parent_folder, item.name, item.name_key = parent, new_name, key
+    return True
