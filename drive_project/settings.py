@@ -7,28 +7,19 @@ There is no mode switch: what is configured decides.
 import secrets
 import sys
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from drive_project import __version__, env
-
-BASE_DIR = Path(__file__).resolve().parent.parent
+from drive_project import __version__, env, instance
 
 # --- Where data lives and where the server listens --------------------------------------
 
-DATA_DIR = env.folder(
-    "DRIVE_DATA_DIR",
-    default=BASE_DIR / "var",
-    shown_default="var/ in the checkout",
-    meaning="Folder of the embedded databases, blocks, Redis data, keys and logs.",
-)
-BIND_HOST, BIND_PORT = env.bind(
-    "DRIVE_BIND", default="127.0.0.1:8000", meaning="Address on which `make up` serves."
-)
+BASE_DIR = instance.BASE_DIR
+DATA_DIR = instance.DATA_DIR
+BIND_HOST, BIND_PORT = instance.BIND_HOST, instance.BIND_PORT
 PUBLIC_URL = env.text(
     "PUBLIC_URL",
     shown_default="the address of each request",
@@ -145,7 +136,7 @@ TEMPLATES = [
 def _database(url: str, sqlite_name: str) -> dict[str, Any]:
     """Django's settings for a database URL; SQLite in the data folder where none is given."""
     if not url:
-        url = f"sqlite:///{DATA_DIR / sqlite_name}"
+        url = f"sqlite:///{quote(str(DATA_DIR / sqlite_name))}"
     parts = urlsplit(url)
     match parts.scheme:
         case "sqlite":
@@ -209,18 +200,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Redis: broker, channel layer, event streams, cache ----------------------------------
 
-REDIS_URL = env.text(
-    "REDIS_URL",
-    shown_default="a private Redis that `make up` starts in DRIVE_DATA_DIR",
-    meaning="Redis for Celery, signals, event streams and cache. redis://… or unix:///….",
-)
-if not REDIS_URL:
-    # `python -m drive_project.up` moves the socket when this path is too long for one, and
-    # leaves a link to it in this file.
-    _socket = DATA_DIR / "redis.socket-path"
-    REDIS_URL = "unix://" + (
-        _socket.read_text().strip() if _socket.exists() else str(DATA_DIR / "redis.sock")
-    )
+REDIS_URL = instance.REDIS_URL or f"unix://{instance.redis_socket()}"
 
 
 def _celery_url(url: str) -> str:
@@ -405,10 +385,16 @@ USE_I18N = True
 USE_TZ = True
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = DATA_DIR / "static"
-# Finders serve static files straight from the packages: no collectstatic on the embedded
-# default. In production whitenoise serves STATIC_ROOT.
-WHITENOISE_USE_FINDERS = True
+STATIC_ROOT = (
+    env.text(
+        "STATIC_ROOT",
+        shown_default="none: served straight from the packages",
+        meaning="Folder that `manage.py collectstatic` fills and web serves from.",
+    )
+    or None
+)
+# Nothing to collect on the embedded default: the finders know where each file is.
+WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
