@@ -1,0 +1,174 @@
+"""Is this server alive, and can it work? Answered without sign-in; nothing here is secret."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+import redis
+from django.conf import settings
+from django.core.cache import cache
+from django.db import DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from blocks.storage import get_object_store
+from drive_project import __version__
+from drive_project.common.errors import DriveError
+
+logger = logging.getLogger(__name__)
+
+API_VERSION = "v1"
+CHECK_TIMEOUT_SECONDS = 2.0
+# Set by every worker every few seconds (drive_project.celery), gone when none does.
+WORKER_ALIVE_KEY = "worker-alive"
+WORKER_ALIVE_SECONDS = 30
+# Below this an upload fails sooner or later; better said before.
+MIN_FREE_BYTES = 64 * 1024 * 1024
+
+
+class Unready(Exception):
+    """One part cannot work. The message is for the operator."""
+
+
+class DatabaseCheck:
+    """The database answers, and has the tables of this release."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self._is_migrated = False
+
+    def __call__(self) -> str:
+        connection = connections[self._alias]
+        # This thread serves no requests, so nobody else looks after its connection.
+        connection.close_if_unusable_or_obsolete()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            if not self._is_migrated:
+                # Looked up until it holds: reading all migrations is too slow for each time.
+                executor = MigrationExecutor(connection)
+                lacking = executor.migration_plan(executor.loader.graph.leaf_nodes())
+                if lacking:
+                    raise Unready(f"{len(lacking)} migrations are missing: manage.py prepare")
+                self._is_migrated = True
+        except DatabaseError as error:
+            connection.close()
+            logger.warning("Database %s: %s", self._alias, error)
+            raise Unready("does not answer") from error
+        return str(connection.vendor)
+
+
+def check_redis() -> str:
+    try:
+        with redis.from_url(
+            settings.REDIS_URL, socket_timeout=CHECK_TIMEOUT_SECONDS, max_connections=1
+        ) as client:
+            client.ping()
+    except redis.RedisError as error:
+        raise Unready("does not answer") from error
+    return "answers"
+
+
+def check_store() -> str:
+    """The object store answers and, on local disk, has room."""
+    try:
+        get_object_store().sizes(["b/00/00/readiness"])
+    except DriveError as error:
+        raise Unready(str(error)) from error
+    if settings.S3_BUCKET:
+        return "answers"
+    settings.BLOCKS_DIR.mkdir(parents=True, exist_ok=True)
+    disk = os.statvfs(settings.BLOCKS_DIR)
+    if disk.f_flag & os.ST_RDONLY:
+        raise Unready("the disk of the blocks is mounted read-only")
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes < MIN_FREE_BYTES:
+        raise Unready("the disk of the blocks is full")
+    return f"{free_bytes // 1024**2} MiB free"
+
+
+def check_worker() -> str:
+    try:
+        is_alive = cache.get(WORKER_ALIVE_KEY) is not None
+    except redis.RedisError as error:
+        raise Unready("unknown while Redis does not answer") from error
+    if not is_alive:
+        raise Unready(f"no sign of life for {WORKER_ALIVE_SECONDS} seconds")
+    return "alive"
+
+
+class Readiness:
+    """Runs all checks side by side, none for longer than the time limit.
+
+    A check that hangs is not started again before it has ended: asking often must not
+    pile up threads on a part that is in trouble.
+    """
+
+    def __init__(self, checks: dict[str, Callable[[], str]]) -> None:
+        self._checks = checks
+        self._threads = ThreadPoolExecutor(len(checks), thread_name_prefix="readiness")
+        self._running: dict[str, Future[str]] = {}
+        self._lock = threading.Lock()
+
+    def report(self) -> dict[str, dict[str, object]]:
+        """Per check: `ok` and a `detail` for the operator."""
+        with self._lock:
+            for name, check in self._checks.items():
+                if name not in self._running or self._running[name].done():
+                    self._running[name] = self._threads.submit(check)
+            running = dict(self._running)
+        wait(running.values(), timeout=CHECK_TIMEOUT_SECONDS)
+        return {name: self._outcome(name, future) for name, future in running.items()}
+
+    def _outcome(self, name: str, future: "Future[str]") -> dict[str, object]:
+        if not future.done():
+            return {"ok": False, "detail": f"no answer within {CHECK_TIMEOUT_SECONDS:g} seconds"}
+        error = future.exception()
+        if error is None:
+            return {"ok": True, "detail": future.result()}
+        if isinstance(error, Unready):
+            return {"ok": False, "detail": str(error)}
+        logger.error("The check of %s failed", name, exc_info=error)
+        return {"ok": False, "detail": "failed; the log says why"}
+
+
+readiness = Readiness(
+    {
+        **{alias: DatabaseCheck(alias) for alias in ("default", "blocks")},
+        "redis": check_redis,
+        "store": check_store,
+        "worker": check_worker,
+    }
+)
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> JsonResponse:
+    """200 while this process answers requests, whatever the state of the parts it needs."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@never_cache
+def readyz(request: HttpRequest) -> JsonResponse:
+    """200 when every part works, else 503; `checks` says which do not."""
+    checks = readiness.report()
+    is_ready = all(check["ok"] for check in checks.values())
+    response = JsonResponse(
+        {"status": "ready" if is_ready else "unready", "checks": checks},
+        status=200 if is_ready else 503,
+    )
+    # Who asks will act on it; Django would report each such answer as an error.
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
+    return response
+
+
+@require_safe
+def version(request: HttpRequest) -> JsonResponse:
+    """Which release this is, and which version of the API it speaks."""
+    return JsonResponse({"version": __version__, "api": API_VERSION})
