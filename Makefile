@@ -1,0 +1,71 @@
+# Every command of this project. `make help` shows them.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The first Python that is new enough; 3.11 and 3.12 have every package ready to install.
+ifndef PYTHON
+PYTHON := $(shell for python in python3.12 python3.11 python3 python3.13 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$python && break; done)
+endif
+RUN := .venv/bin/python
+CHECKED := drive_project files blocks notifications sync_client tests
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: environment ## Start Drive on http://127.0.0.1:8000 (DRIVE_BIND), data in var/ (DRIVE_DATA_DIR)
+	@exec $(RUN) -m drive_project.up
+
+.PHONY: test
+test: environment-dev browser ## Run all tests, with the databases, stores and browser they need
+	$(RUN) -m pytest $(PYTEST)
+
+.PHONY: check
+check: environment-dev ## Format, lint, types, import rules, generated files: what the pipeline runs
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy $(CHECKED)
+	.venv/bin/lint-imports
+	$(RUN) -m pip check
+	@export DRIVE_DATA_DIR=$$(mktemp -d) && trap 'rm -rf "$$DRIVE_DATA_DIR"' EXIT && set -ex && \
+	$(RUN) manage.py check && \
+	$(RUN) manage.py makemigrations --check --dry-run && \
+	$(RUN) manage.py settings_docs --check && \
+	$(RUN) manage.py spectacular --validate --fail-on-warn --file /dev/null
+
+.PHONY: bench
+bench: environment-dev ## Measure the paths whose speed was promised
+	$(RUN) -m tests.bench
+
+.PHONY: format
+format: environment-dev ## Format the code and sort its imports
+	$(RUN) -m ruff check --select I --fix .
+	$(RUN) -m ruff format .
+
+.PHONY: settings-docs
+settings-docs: environment ## Write docs/settings.md from the settings
+	$(RUN) manage.py settings_docs
+
+.PHONY: requirements
+requirements: environment-dev ## Pin what requirements.in and requirements-dev.in ask for
+	CUSTOM_COMPILE_COMMAND="make requirements" .venv/bin/pip-compile -q --strip-extras \
+		--no-emit-index-url --no-emit-find-links -o requirements.txt requirements.in
+	CUSTOM_COMPILE_COMMAND="make requirements" .venv/bin/pip-compile -q --strip-extras \
+		--no-emit-index-url --no-emit-find-links -o requirements-dev.txt requirements-dev.in
+
+.PHONY: environment environment-dev browser python
+python:
+	@test -n "$(PYTHON)" || { echo "Drive needs Python 3.11 or newer. Install it with: apt-get install python3 python3-venv (or name one: make up PYTHON=/path/to/python3)" >&2; exit 1; }
+
+environment: python
+	@$(PYTHON) -m drive_project.environment
+
+environment-dev: python
+	@$(PYTHON) -m drive_project.environment --dev
+
+browser: python
+	@$(PYTHON) -m drive_project.environment --dev --browser
