@@ -128,7 +128,7 @@ def pause_before(attempt: int) -> float:
 
     Devices that lost their server at one moment must not come back at one moment.
     """
-    longest = min(FIRST_PAUSE_SECONDS * 4 ** (attempt - 2), LONGEST_PAUSE_SECONDS)
+    longest: float = min(FIRST_PAUSE_SECONDS * 4 ** (attempt - 2), LONGEST_PAUSE_SECONDS)
     return longest * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
 
 

@@ -140,7 +140,9 @@ class Store:
         try:
             return (self.folder / "token").read_text(encoding="ascii").strip()
         except FileNotFoundError:
-            raise NotLinked("This device is not signed in. Sign in first: drive login URL") from None
+            raise NotLinked(
+                "This device is not signed in. Sign in first: drive login URL"
+            ) from None
 
     def sign_in(self, login: Login, token: str) -> None:
         """Keep a login. Linked folders stay linked when it is the same user and server."""
@@ -175,16 +177,14 @@ class Store:
         draft = self.folder / f".{name}.{secrets.token_hex(4)}"
         try:
             descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "w", encoding="ascii") as file:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(descriptor)
             draft.replace(self.folder / name)
         except OSError as error:
             draft.unlink(missing_ok=True)
-            raise ConfigProblem(
-                f"{self.folder} cannot be written: {error.strerror}."
-            ) from error
+            raise ConfigProblem(f"{self.folder} cannot be written: {error.strerror}.") from error
         folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)

@@ -1,0 +1,57 @@
+"""Which transfers have begun, so that after a crash only what is missing is sent or fetched.
+
+A hint: losing it costs time, never data. What is there is asked of the server, or hashed.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+# The server forgets an upload after 7 days; a staged file that old is fetched anew.
+KEPT_SECONDS = 8 * 24 * 3600
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS begun (key TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class TransferState:
+    """A small database of one linked folder, for one thread."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """path: None keeps it in memory only."""
+        # The daemon hands the engine from thread to thread, but never runs two at once.
+        self._connection = sqlite3.connect(
+            path or ":memory:", isolation_level=None, check_same_thread=False, timeout=30
+        )
+        if path is not None:
+            os.chmod(path, 0o600)  # noqa: PTH101
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # A lost row costs a question to the server, not more.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute(_SCHEMA)
+        self._connection.execute(
+            "DELETE FROM begun WHERE at < ?", (int(time.time()) - KEPT_SECONDS,)
+        )
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def has_begun(self, key: str) -> bool:
+        found = self._connection.execute("SELECT 1 FROM begun WHERE key = ?", (key,))
+        return found.fetchone() is not None
+
+    def begin(self, keys: Iterable[str]) -> None:
+        now = int(time.time())
+        self._connection.execute("BEGIN")
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO begun VALUES (?, ?)", ((key, now) for key in keys)
+        )
+        self._connection.execute("COMMIT")
+
+    def end(self, keys: Iterable[str]) -> None:
+        self._connection.execute("BEGIN")
+        self._connection.executemany("DELETE FROM begun WHERE key = ?", ((key,) for key in keys))
+        self._connection.execute("COMMIT")
