@@ -232,9 +232,8 @@ class _Entry:
             self.roles,
             (upload.parent_folder_id for upload in uploads if upload.parent_folder_id is not None),
         )
-        owners = {
-            item.namespace.owner_id for item in (*self.files.values(), *self.folders.values())
-        }
+        owners = {file.namespace.owner_id for file in self.files.values()}
+        owners.update(folder.namespace.owner_id for folder in self.folders.values())
         self.accounts = {owner_id: lock_account(owner_id) for owner_id in sorted(owners)}
 
     def _enter_one(self, upload: NewUpload) -> FileVersion:
