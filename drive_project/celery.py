@@ -21,6 +21,7 @@ app.conf.beat_schedule = {
         "files.tasks.expire_trash": timedelta(hours=1),
         "files.tasks.confirm_content_hashes": timedelta(minutes=1),
         "blocks.tasks.collect_garbage": timedelta(minutes=10),
+        "blocks.tasks.sweep_store": timedelta(days=1),
     }.items()
 }
 
