@@ -12,6 +12,7 @@ namespace, so the events of one stay in order and a cluster can spread them.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, cast
 from uuid import UUID
 
 import redis
@@ -90,15 +91,17 @@ def online_devices(device_ids: Iterable[UUID]) -> set[UUID]:
     if not wanted:
         return set()
     try:
-        found = _client().mget([online_key(device_id) for device_id in wanted])
+        found = cast(
+            list[str | None], _client().mget([online_key(device_id) for device_id in wanted])
+        )
     except (redis.RedisError, OSError) as error:
         raise ServiceUnavailable(retry_after_seconds=RETRY_AFTER_SECONDS) from error
     return {device_id for device_id, value in zip(wanted, found, strict=True) if value}
 
 
-def _publish(about: UUID, fields: dict[str, str]) -> None:
+def _publish(about: UUID, fields: dict[Any, Any]) -> None:
     try:
-        _client().xadd(stream_of(about), dict(fields), maxlen=MAX_EVENTS, approximate=True)
+        _client().xadd(stream_of(about), fields, maxlen=MAX_EVENTS, approximate=True)
     except (redis.RedisError, OSError) as error:
         raise ServiceUnavailable(
             "The event was not announced.", retry_after_seconds=RETRY_AFTER_SECONDS

@@ -1,0 +1,177 @@
+"""From an event to the connections that it concerns."""
+
+import asyncio
+import logging
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from files import public
+from files.events import Changed, DeviceRevoked
+from files.public import Session
+from notifications import presence
+from notifications.connections import Connections, Ending, UserSessionDetails
+from notifications.database import Questions
+from notifications.intake import BLOCK_SECONDS, Heard, Intake
+from notifications.presence import Connected, Presence
+
+# A Redis that neither answers nor closes is taken for dead after this.
+REDIS_TIMEOUT_SECONDS = BLOCK_SECONDS + 5
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Dispatcher:
+    """The Notification Service of one process: connections, intake, presence.
+
+    Everything but the questions runs on one event loop. Who is told is decided by
+    membership at the moment of the signal, never by what a client said.
+    """
+
+    def __init__(self, redis_url: str) -> None:
+        self.connections = Connections()
+        self._questions = Questions()
+        self._redis: Redis = Redis.from_url(
+            redis_url,
+            decode_responses=True,
+            socket_timeout=REDIS_TIMEOUT_SECONDS,
+            socket_connect_timeout=2,
+            socket_keepalive=not redis_url.startswith("unix:"),
+            # The intake has a rhythm of its own, presence does not insist.
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._intake = Intake(self._redis, on_events=self.deliver, on_doubt=self.compare_all)
+        self._presence = Presence(self._redis)
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to read events; connections may come before the first is read."""
+        self._spawn(self._intake.run())
+        self._spawn(self._renew_presence())
+
+    async def close(self) -> None:
+        """End all that `start` began."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._redis.aclose()
+        self._questions.close()
+
+    async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The answer of a function of `files.public`, from a thread."""
+        return await self._questions.ask(question, *args, **kwargs)
+
+    @asynccontextmanager
+    async def connection(self, session: Session) -> AsyncIterator[UserSessionDetails]:
+        """A registered connection, for as long as the block runs.
+
+        Inside, first compare and `learn`, then wait: a change in between is signalled,
+        perhaps needlessly. The other order could miss it. Raises TooManyConnections.
+        """
+        details = UserSessionDetails(
+            user_id=session.user_id,
+            device_id=session.device_id,
+            last_sync_time=session.last_sync_time,
+            is_browser=session.is_browser,
+            since=timezone.now(),
+        )
+        replaced = self.connections.register(details)
+        if replaced is not None:
+            replaced.inbox.end(Ending.REPLACED)
+        # Not awaited: a slow Redis must not keep a device waiting.
+        announced = self._spawn(self._presence.announce(details))
+        try:
+            yield details
+        finally:
+            # Nothing is awaited here: the server may be cancelling us.
+            self.connections.remove(details.connection_id)
+            if not self.connections.of_device(details.user_id, details.device_id):
+                self._spawn(self._leave(details, announced))
+
+    async def deliver(self, heard: Sequence[Heard]) -> None:
+        """Tell those whom these events concern."""
+        heads: dict[UUID, int] = {}
+        for event in heard:
+            match event:
+                case Changed(namespace_id, seq):
+                    heads[namespace_id] = max(seq, heads.get(namespace_id, 0))
+                case DeviceRevoked(device_id):
+                    for details in self.connections:
+                        if details.device_id == device_id:
+                            details.inbox.end(Ending.REVOKED)
+                case Connected():
+                    for details in presence.leave_behind(self.connections, event):
+                        details.inbox.end(Ending.REPLACED)
+        if not heads or not self.connections:
+            return
+        members = await self.ask(public.members_of, heads.keys())
+        for namespace_id, seq in heads.items():
+            for details in self.connections.of_users(members.get(namespace_id, ())):
+                details.signal(namespace_id, seq)
+
+    async def compare_all(self) -> None:
+        """Tell everybody who does not know the heads; end what was revoked meanwhile."""
+        # Whoever connects while we ask compares by itself.
+        present = list(self.connections)
+        if not present:
+            return
+        heads = await self.ask(public.heads_of, {details.user_id for details in present})
+        signed_in = await self.ask(
+            public.signed_in_devices, {details.device_id for details in present}
+        )
+        for details in present:
+            if details.device_id in signed_in:
+                details.compare(heads[details.user_id])
+            else:
+                details.inbox.end(Ending.REVOKED)
+
+    async def _renew_presence(self) -> None:
+        while True:
+            await asyncio.sleep(presence.RENEW_SECONDS)
+            await self._presence.renew(self.connections)
+
+    async def _leave(self, details: UserSessionDetails, announced: asyncio.Task[None]) -> None:
+        # In this order, whatever Redis took for the first.
+        await announced
+        await self._presence.leave(
+            details, within_seconds=presence.BETWEEN_POLLS_SECONDS if details.comes_back else 0
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        # The loop itself holds tasks weakly only.
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("notifications: a background task failed", exc_info=error)
+
+
+_dispatchers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Dispatcher] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def dispatcher() -> Dispatcher:
+    """The one of this process (of the running event loop), started when first asked for."""
+    loop = asyncio.get_running_loop()
+    found = _dispatchers.get(loop)
+    if found is None:
+        found = _dispatchers[loop] = Dispatcher(settings.REDIS_URL)
+        found.start()
+    return found
