@@ -38,7 +38,7 @@ def _secret_key() -> str:
         return configured
     path = DATA_DIR / "secret.key"
     try:
-        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Created whole under another name and linked: two processes that start at once
         # must not each keep a key of their own.
         draft = DATA_DIR / f".secret.key.{secrets.token_hex(8)}"
