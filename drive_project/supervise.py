@@ -57,6 +57,9 @@ class Log:
     def fileno(self) -> int:
         return self._file.fileno()
 
+    def clear(self) -> None:
+        self._file.truncate(0)
+
     def write(self, data: bytes) -> None:
         # A full disk must not end the launcher, and with it all parts.
         with contextlib.suppress(OSError):
@@ -67,12 +70,18 @@ class Log:
             self._file.write(data)
 
     def last_words(self) -> str:
-        """What a part that failed said last, in one line, and where the rest stands."""
+        """Why a part that failed did so, in one line, and where the rest stands."""
         with self.path.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 16 * 1024))
             lines = [line for line in file.read().decode(errors="replace").splitlines() if line]
-        # The name of an exception's class says nothing to an operator.
-        words = re.sub(r"^[\w.]+(Error|Configured|Exit): ", "", lines[-1]) if lines else "nothing"
+        found = [line for line in lines if re.match(r"\?: \(|\tHINT: ", line)]
+        if found and lines[-1] == found[-1]:
+            # Django's checks: "?: (ID) message", then its hint on a line of its own.
+            words = " ".join(re.sub(r"^(\?|\tHINT): ", "", line) for line in found)
+        else:
+            # The name of an exception's class says nothing to an operator.
+            last = lines[-1] if lines else "it said nothing."
+            words = re.sub(r"^[\w.]+(Error|Configured|Exit): ", "", last)
         return f"{words} (Log: {self.path})"
 
 
@@ -173,8 +182,9 @@ class Supervisor:
     def run(self, name: str, command: Sequence[str]) -> tuple[int, str]:
         """Run a command to its end: its exit status and what it printed on stdout.
 
-        What it prints on stderr goes to its log. Raises Stopped; the command is killed then.
+        What it prints on stderr is its log. Raises Stopped; the command is killed then.
         """
+        self.log(name).clear()
         process = subprocess.Popen(
             list(command),
             stdin=subprocess.DEVNULL,
