@@ -8,7 +8,7 @@ and a reader sees a prefix.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -25,6 +25,8 @@ Item = Folder | File | Mount
 
 # Rows of one UPDATE or INSERT: well below the number of parameters that SQLite takes.
 ROWS_AT_ONCE = 500
+# What a compaction leaves of the journal, at the least.
+KEPT_FOR = timedelta(days=90)
 _CURSOR_SALT = "files.changes"
 # The namespaces that a batch has appended to; None outside of one.
 _gathered: ContextVar[set[UUID] | None] = ContextVar("gathered", default=None)

@@ -13,6 +13,7 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.views import defaults
+from redis.exceptions import RedisError
 from rest_framework import exceptions
 from rest_framework.response import Response
 
@@ -110,10 +111,10 @@ def drive_error_of(error: Exception) -> DriveError | None:
             return TooLarge()
         case SuspiciousOperation():
             return InvalidRequest("The request is malformed.")
-        case OperationalError():
+        case OperationalError() | RedisError():
             # The database is busy, restarting, or chose us to end a deadlock: the
             # transaction is gone whole, so the same request may simply come again.
-            logger.error("database fault", exc_info=error)
+            logger.error("a part of the service failed", exc_info=error)
             return ServiceUnavailable(retry_after_seconds=RETRY_AFTER_FAULT_SECONDS)
     return None
 

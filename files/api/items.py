@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,6 +28,13 @@ from files import idempotency, journal, names
 from files.idempotency import MAX_KEY_LENGTH, Answer
 from files.models import UserDevice
 
+IF_MATCH = OpenApiParameter(
+    "If-Match",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    required=True,
+    description='The revision that was seen, `"REV"`; the ETag of the item.',
+)
 BIGGEST_INTEGER = 2**63 - 1
 DEFAULT_PAGE = 200
 MAX_PAGE = 1_000
@@ -146,22 +155,15 @@ def idempotency_key(request: Request, body: Mapping[str, Any]) -> str:
 
 
 def write_once(
-    request: Request,
-    body: Mapping[str, Any],
-    write: Callable[[], Answer],
-    *,
-    precondition: int | None = None,
+    request: Request, body: Mapping[str, Any], what: Any, write: Callable[[], Answer]
 ) -> Answer:
     """The answer of a write that is carried out once for its key.
 
-    The same request is: method, path, body and precondition.
+    what: names the write and all that decides it, so that the same key with anything else
+    is noticed.
     """
-    device = device_of(request)
     return idempotency.once(
-        device=device,
-        key=idempotency_key(request, body),
-        request=[request.method, request.path, dict(body), precondition],
-        write=write,
+        device=device_of(request), key=idempotency_key(request, body), request=what, write=write
     )
 
 

@@ -2,4 +2,28 @@
 
 from django.urls import URLPattern, URLResolver
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from files.api import (
+    account,
+    batch,
+    changes,
+    devices,
+    files,
+    folders,
+    limits,
+    links,
+    namespaces,
+    trash,
+)
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    *account.urlpatterns,
+    *batch.urlpatterns,
+    *changes.urlpatterns,
+    *devices.urlpatterns,
+    *files.urlpatterns,
+    *folders.urlpatterns,
+    *limits.urlpatterns,
+    *links.urlpatterns,
+    *namespaces.urlpatterns,
+    *trash.urlpatterns,
+]

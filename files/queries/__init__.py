@@ -13,8 +13,11 @@ from files.queries.access import (
     get_namespace,
     namespace_id_of_file,
     namespace_id_of_folder,
+    namespaces_of,
     own_root,
     readable_namespaces,
+    storage_of,
+    version_count,
     writable_namespaces,
 )
 from files.queries.ancestry import (
@@ -75,6 +78,7 @@ __all__ = [
     "live_folders",
     "namespace_id_of_file",
     "namespace_id_of_folder",
+    "namespaces_of",
     "own_root",
     "path_of",
     "purging_files",
@@ -83,7 +87,9 @@ __all__ = [
     "snapshot",
     "standing_of",
     "standings",
+    "storage_of",
     "trash",
     "tree_digest",
+    "version_count",
     "writable_namespaces",
 ]

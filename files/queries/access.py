@@ -4,12 +4,24 @@ NotFound is raised alike for what does not exist, what is somebody else's and wh
 deleted for ever; PermissionDenied only for a member who may read but not write.
 """
 
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import F
 
 from drive_project.common.errors import NotFound, PermissionDenied
-from files.models import File, FileStatus, Folder, Membership, Namespace, Role, User
+from files.models import (
+    File,
+    FileStatus,
+    FileVersion,
+    Folder,
+    Membership,
+    Namespace,
+    Role,
+    StorageAccount,
+    User,
+    VersionStatus,
+)
 from files.queries.ancestry import standing_of
 
 WRITERS = (Role.EDITOR, Role.OWNER)
@@ -49,6 +61,38 @@ def get_namespace(user: User, namespace_id: UUID, *, write: bool = False) -> Nam
         raise NotFound
     _check_role(namespace.role, write=write)
     return namespace
+
+
+class MemberOf(NamedTuple):
+    """A namespace, its root folder, and what the person may do there."""
+
+    namespace: Namespace
+    root_folder_id: UUID
+    role: str
+
+
+def namespaces_of(user: User) -> list[MemberOf]:
+    """All namespaces of which the person is a member."""
+    roots = Folder.objects.filter(namespace__memberships__user=user, parent_folder__isnull=True)
+    return [
+        MemberOf(root.namespace, root.pk, root.role)
+        for root in roots.annotate(role=F("namespace__memberships__role"))
+        .select_related("namespace")
+        .order_by("namespace_id")
+    ]
+
+
+def storage_of(user: User) -> StorageAccount:
+    """What the person has stored and may store. Raises NotFound."""
+    account = StorageAccount.objects.filter(owner=user).first()
+    if account is None:
+        raise NotFound
+    return account
+
+
+def version_count(file: File) -> int:
+    """How many contents are kept of a file that was fetched for the caller."""
+    return FileVersion.objects.filter(file=file, status=VersionStatus.COMMITTED).count()
 
 
 def own_root(user: User) -> Folder:

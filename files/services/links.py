@@ -39,15 +39,15 @@ class OpenFolder(NamedTuple):
     folder: Folder
 
 
-def token_of(link: ShareLink) -> str:
+def token_of(link_id: UUID) -> str:
     """The secret of the link's URL: 256 bits, safe in URLs."""
-    digest = salted_hmac(_SALT, link.pk.hex, algorithm="sha256").digest()
+    digest = salted_hmac(_SALT, link_id.hex, algorithm="sha256").digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def path_of(link: ShareLink) -> str:
+def path_of(link_id: UUID) -> str:
     """Where the link leads on this server. A secret: shown once, never logged."""
-    return f"{LINK_PATH}{token_of(link)}"
+    return f"{LINK_PATH}{token_of(link_id)}"
 
 
 def create_link(
@@ -72,7 +72,7 @@ def create_link(
             link.file = queries.get_file(user, file_id, write=True)
         if folder_id is not None:
             link.folder = queries.get_folder(user, folder_id, write=True)
-        link.token_digest = token_digest(token_of(link))
+        link.token_digest = token_digest(token_of(link.pk))
         link.save(force_insert=True)
     return link
 

@@ -84,6 +84,7 @@ def _place(
     is_moving = parent_folder_id is not None and parent_folder_id != item.parent_folder_id
     if not is_moving and new_name == item.name:
         return False
+    parent: Folder | None
     if parent_folder_id is not None and is_moving:
         parent = queries.get_folder(device.user, parent_folder_id, write=True)
         if parent.namespace_id != item.namespace_id:
