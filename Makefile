@@ -23,6 +23,9 @@ up: environment ## Start Drive on http://127.0.0.1:8000 (DRIVE_BIND), data in va
 .PHONY: test
 test: environment-dev browser ## Run all tests, with the databases, stores and browser they need
 	$(RUN) -m pytest $(PYTEST)
+	@# Again on PostgreSQL: what a database can be to blame for, concurrency included.
+	DRIVE_TEST_DATABASE=postgres $(RUN) -m pytest $(PYTEST) \
+		tests/files tests/blocks tests/notifications tests/contracts
 
 .PHONY: check
 check: environment-dev ## Format, lint, types, import rules, generated files: what the pipeline runs
