@@ -17,6 +17,19 @@ def roles_of(user: User) -> dict[UUID, str]:
     return dict(Membership.objects.filter(user=user).values_list("namespace_id", "role"))
 
 
+def owners_of(user: User, file_ids: Iterable[UUID], folder_ids: Iterable[UUID]) -> set[UUID]:
+    """Whose namespaces these files and folders are in, as far as the person is a member."""
+    owners: set[UUID] = set()
+    for model, ids in ((File, set(file_ids)), (Folder, set(folder_ids))):
+        if ids:
+            owners.update(
+                model._default_manager.filter(pk__in=ids, namespace__memberships__user=user)
+                .values_list("namespace__owner_id", flat=True)
+                .distinct()
+            )
+    return owners
+
+
 def folders_by_id(readable: Collection[UUID], folder_ids: Iterable[UUID]) -> dict[UUID, Folder]:
     """These folders with their namespaces, in the trash or not, but none that is being
     deleted for ever.

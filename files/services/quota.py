@@ -35,11 +35,6 @@ def spend(account: StorageAccount, size_bytes: int) -> None:
     account.used_bytes += size_bytes
 
 
-def free(account: StorageAccount, size_bytes: int) -> None:
-    """Give back what a removed version used."""
-    account.used_bytes -= size_bytes
-
-
 def save(account: StorageAccount) -> None:
     """Write the counts."""
     account.save(update_fields=["used_bytes", "reserved_bytes"])

@@ -27,6 +27,7 @@ from drive_project.common.errors import (
     InvalidRequest,
     NotFound,
     PermissionDenied,
+    ServiceUnavailable,
     UploadExpired,
 )
 from files import queries
@@ -44,11 +45,12 @@ from files.models import (
 )
 from files.names import check_name, name_key
 from files.queries.access import WRITERS
-from files.queries.many import files_by_id, folders_by_id, roles_of
+from files.queries.many import files_by_id, folders_by_id, owners_of, roles_of
 from files.services import quota
 from files.services.aborts import withdraw
 from files.services.locking import lock_account
 
+RETRY_AFTER_SECONDS = 1
 EMPTY_HASH = hashlib.sha256().hexdigest()
 # A device keeps both edits; a program that holds an access token wants to know; a person in
 # a browser who picks a file of the same name means to replace it, and can go back.
@@ -225,16 +227,17 @@ class _Entry:
             answer = (version_id and begun.get(UUID(version_id))) or UploadExpired()
             self.known[key] = record.request_digest, answer
         wanted = {upload.file_id for upload in uploads if upload.file_id is not None}
+        parents = {
+            upload.parent_folder_id for upload in uploads if upload.parent_folder_id is not None
+        }
+        # The accounts first: whoever deletes a folder for ever marks it under their locks, so
+        # what is read below as still there gets no upload behind the back of the deletion.
+        owners = owners_of(user, wanted, parents)
+        self.accounts = {owner_id: lock_account(owner_id) for owner_id in sorted(owners)}
         self.roles = roles_of(user)
         self.files = files_by_id(user, wanted)
         self.used_ids = _used_ids(wanted - self.files.keys())
-        self.folders = folders_by_id(
-            self.roles,
-            (upload.parent_folder_id for upload in uploads if upload.parent_folder_id is not None),
-        )
-        owners = {file.namespace.owner_id for file in self.files.values()}
-        owners.update(folder.namespace.owner_id for folder in self.folders.values())
-        self.accounts = {owner_id: lock_account(owner_id) for owner_id in sorted(owners)}
+        self.folders = folders_by_id(self.roles, parents)
 
     def _enter_one(self, upload: NewUpload) -> FileVersion:
         digest = upload.digest() if upload.op_id else ""
@@ -251,7 +254,11 @@ class _Entry:
         file = self._file_for(upload)
         if self.roles[file.namespace_id] not in WRITERS:
             raise PermissionDenied("You may only read here.")
-        quota.reserve(self.accounts[file.namespace.owner_id], upload.size_bytes)
+        account = self.accounts.get(file.namespace.owner_id)
+        if account is None:
+            # It has just moved into somebody else's namespace.
+            raise ServiceUnavailable(retry_after_seconds=RETRY_AFTER_SECONDS)
+        quota.reserve(account, upload.size_bytes)
         if file.pk not in self.files:
             self.files[file.pk] = file
             self.new_files.append(file)

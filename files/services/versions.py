@@ -1,0 +1,159 @@
+"""The versions that a file has had."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from blocks.service import get_block_service
+from drive_project.common.errors import (
+    DriveError,
+    NotFound,
+    ServiceUnavailable,
+    UploadExpired,
+)
+from files import queries
+from files.idempotency import remember, remembered
+from files.models import File, FileVersion, OnConflict, User, UserDevice, VersionStatus
+from files.services import quota
+from files.services.aborts import withdraw
+from files.services.commits import commit_upload
+from files.services.locking import lock_account, lock_file, lock_namespace
+from files.services.outcomes import Committed
+from files.services.purging import release_versions
+from files.services.uploads import new_version_of
+
+RETRY_AFTER_SECONDS = 5
+
+Place = tuple[datetime, UUID]
+
+
+class VersionPage(NamedTuple):
+    """Versions, newest first; next_place: where the next page begins after."""
+
+    file: File
+    versions: Sequence[FileVersion]
+    next_place: Place | None
+
+
+def versions_of(
+    *, user: User, file_id: UUID, limit: int, after: Place | None = None
+) -> VersionPage:
+    """The committed versions of a file, newest first, also of one in the trash."""
+    file = queries.get_file(user, file_id, live=False)
+    versions = (
+        FileVersion.objects.filter(file=file, status=VersionStatus.COMMITTED)
+        .select_related("author", "device")
+        .order_by("-committed_at", "-file_version_id")
+    )
+    if after is not None:
+        moment, version_id = after
+        versions = versions.filter(
+            Q(committed_at__lt=moment) | Q(committed_at=moment, file_version_id__lt=version_id)
+        )
+    found = list(versions[: limit + 1])
+    next_place = None
+    if len(found) > limit:
+        last = found[limit - 1]
+        if last.committed_at is not None:
+            next_place = last.committed_at, last.pk
+    return VersionPage(file, found[:limit], next_place)
+
+
+def restore_version(
+    *, device: UserDevice, file_id: UUID, version_id: UUID, op_id: str = ""
+) -> Committed:
+    """Make an old version's content the current one, as a new version; no bytes move.
+
+    A file in the trash comes back with it. Raises NotFound, PermissionDenied,
+    QuotaExceeded or IdempotencyKeyReused. Safe to repeat with the same op_id.
+    """
+    request = ["versions/restore", str(file_id), str(version_id)]
+    try:
+        version = _begin_restore(device, file_id, version_id, op_id, request)
+    except IntegrityError:
+        # The same request was running at the same time; its record is visible now.
+        version = _begin_restore(device, file_id, version_id, op_id, request)
+    try:
+        if version.status == VersionStatus.PENDING:
+            _copy_blocks(version, version_id)
+        return commit_upload(device=device, upload_id=version.pk)
+    except DriveError:
+        withdraw(device=device, version=version, op_id=op_id)
+        raise
+
+
+def _copy_blocks(version: FileVersion, source_id: UUID) -> None:
+    try:
+        get_block_service().copy_version(
+            source_version_id=source_id, version=new_version_of(version, ())
+        )
+    except NotFound:
+        # Committed here, yet not known there: the word of it is still under way.
+        raise ServiceUnavailable(retry_after_seconds=RETRY_AFTER_SECONDS) from None
+
+
+def _begin_restore(
+    device: UserDevice, file_id: UUID, version_id: UUID, op_id: str, request: list[str]
+) -> FileVersion:
+    with transaction.atomic():
+        record = remembered(device, op_id, request)
+        if record is not None:
+            version = (
+                FileVersion.objects.select_related("file")
+                .filter(pk=record.answer["file_version_id"])
+                .first()
+            )
+            if version is None:
+                raise UploadExpired
+            return version
+        _, file = lock_file(device, file_id, live=False)
+        source = FileVersion.objects.filter(
+            pk=version_id, file=file, status=VersionStatus.COMMITTED
+        ).first()
+        if source is None:
+            raise NotFound
+        account = lock_account(file.namespace.owner_id)
+        quota.reserve(account, source.size_bytes)
+        quota.save(account)
+        version = FileVersion.objects.create(
+            file=file,
+            base_version_id=file.current_version_id,
+            size_bytes=source.size_bytes,
+            block_count=source.block_count,
+            content_hash=source.content_hash,
+            is_content_hash_confirmed=source.is_content_hash_confirmed,
+            author=device.user,
+            device=device,
+            executable=source.executable,
+            client_modified_ns=source.client_modified_ns,
+            # Whoever asks for an old content means it, whatever has come in between.
+            on_conflict=OnConflict.NEW_VERSION,
+            expires_at=timezone.now() + settings.UPLOAD_LIFETIME,
+        )
+        remember(device, op_id, request, 200, {"file_version_id": str(version.pk)})
+        return version
+
+
+def prune_versions(*, namespace_id: UUID, version_ids: Sequence[UUID]) -> int:
+    """Remove old versions for ever, never a current one; how many were removed.
+
+    Their blocks are let go of BLOCK_GRACE later. Versions that are not in the namespace, or
+    not committed, are left alone.
+    """
+    with transaction.atomic():
+        namespace = lock_namespace(namespace_id)
+        account = lock_account(namespace.owner_id)
+        old = list(
+            FileVersion.objects.filter(
+                pk__in=version_ids, file__namespace=namespace, status=VersionStatus.COMMITTED
+            ).exclude(pk__in=File.objects.filter(namespace=namespace).values("current_version"))
+        )
+        release_versions(account, old)
+        FileVersion.objects.filter(pk__in=[version.pk for version in old]).delete()
+    return len(old)
