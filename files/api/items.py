@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http import HttpRequest
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, extend_schema_field
 from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -41,6 +41,7 @@ MAX_PAGE = 1_000
 MAX_BATCH = 1_000
 
 
+@extend_schema_field(OpenApiTypes.STR)
 class NameField(serializers.Field[str, str, str, Any]):
     """A name by the rules of `files.names`; a bad one is `invalid-name`, not a field error."""
 

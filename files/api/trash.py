@@ -70,6 +70,7 @@ class TrashView(APIView):
         )
 
     @extend_schema(
+        operation_id="trash_empty",
         summary="Empty the trash for ever",
         request=WriteSerializer,
         responses=schemas.answers(DONE, IdempotencyKeyReused, status=204),
