@@ -47,7 +47,6 @@ class Dispatcher:
             decode_responses=True,
             socket_timeout=REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=2,
-            socket_keepalive=not redis_url.startswith("unix:"),
             # The intake has a rhythm of its own, presence does not insist.
             retry=Retry(NoBackoff(), 0),
         )
