@@ -68,6 +68,9 @@ def contents(local: LocalNode, remote: RemoteItem, synced: SyncedItem) -> Operat
             return step(Action.SET_METADATA)
         return step(Action.UPLOAD)
     if there:
+        if runs_here and not runs_there:
+            # The same, the other way round.
+            return step(Action.PATCH_REMOTE)
         return step(Action.DOWNLOAD)
     touched_here = runs_here or local.signature.mtime_ns != synced.signature.mtime_ns
     touched_there = runs_there or remote.mtime_ns != synced.mtime_ns

@@ -100,13 +100,19 @@ class Database:
     def close(self) -> None:
         self.connection.close()
 
-    def reader(self) -> sqlite3.Connection:
-        """A connection of its own that sees what is committed, for another thread."""
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own that sees what is committed, for any thread."""
         if self.path is None:
-            return self.connection
-        connection = sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True, timeout=30)
-        connection.execute("PRAGMA query_only = ON")
-        return connection
+            yield self.connection
+            return
+        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            # One moment for all statements.
+            connection.execute("BEGIN")
+            yield connection
+        finally:
+            connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ costs what has changed and not what there is. Names of columns: database.py.
 
 import os
 import pathlib
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -96,6 +97,11 @@ class Trees:
         )
         return [_remote_item(row) for row in rows]
 
+    def knows_version(self, version_id: str) -> bool:
+        """Whether some file has this version now."""
+        row = self._run("SELECT 1 FROM remote WHERE version_id = ?", (version_id,)).fetchone()
+        return row is not None
+
     def remote_children(self, parent_id: str) -> list[RemoteItem]:
         rows = self._run(f"SELECT {_REMOTE} FROM remote WHERE parent_id = ?", (parent_id,))
         return [_remote_item(row) for row in rows]
@@ -111,19 +117,7 @@ class Trees:
         self._run(
             f"INSERT OR REPLACE INTO remote ({_REMOTE}, name_key)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                item.item_id,
-                item.parent_id,
-                item.name,
-                item.is_folder,
-                item.rev,
-                item.version_id,
-                item.content_hash,
-                item.size_bytes,
-                item.mtime_ns,
-                item.executable,
-                name_key(item.name),
-            ),
+            _remote_row(item),
         )
         self.mark_item(item.item_id)
         if (
@@ -132,7 +126,7 @@ class Trees:
             and self.in_view(item.item_id) != was_in_view
         ):
             # What lies below came into the linked folder, or left it, without a word of its own.
-            for below in self._remote_below(item.item_id):
+            for below in self.remote_below(item.item_id):
                 self.mark_item(below)
 
     def drop_remote(self, item_id: str, *, seq: int) -> None:
@@ -140,14 +134,14 @@ class Trees:
         item = self.remote(item_id)
         if item is None or item.rev > seq:
             return
-        gone = [item_id, *(self._remote_below(item_id, seq=seq) if item.is_folder else ())]
+        gone = [item_id, *(self.remote_below(item_id, seq=seq) if item.is_folder else ())]
         self.database.connection.executemany(
             "DELETE FROM remote WHERE item_id = ?", ((each,) for each in gone)
         )
         for each in gone:
             self.mark_item(each)
 
-    def _remote_below(self, item_id: str, *, seq: int | None = None) -> list[str]:
+    def remote_below(self, item_id: str, *, seq: int | None = None) -> list[str]:
         """All items below a folder; with `seq` only those that were there at that entry."""
         rows = self._run(
             "WITH RECURSIVE below (item_id) AS ("
@@ -156,6 +150,64 @@ class Trees:
             " ON remote.parent_id = below.item_id WHERE remote.rev <= :seq)"
             " SELECT item_id FROM below",
             {"top": item_id, "seq": (1 << 62) if seq is None else seq},
+        )
+        return [row[0] for row in rows]
+
+    def begin_snapshot(self) -> None:
+        """Start a complete listing beside Remote."""
+        self._run("DROP TABLE IF EXISTS temp.snapshot")
+        self._run(
+            "CREATE TEMP TABLE snapshot AS SELECT * FROM remote WHERE FALSE",
+        )
+        self._run("CREATE UNIQUE INDEX temp.snapshot_by_id ON snapshot (item_id)")
+
+    def add_to_snapshot(self, items: Sequence[RemoteItem]) -> None:
+        """A page of the listing."""
+        with self.transaction():
+            self.database.connection.executemany(
+                f"INSERT OR REPLACE INTO temp.snapshot ({_REMOTE}, name_key)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (_remote_row(item) for item in items),
+            )
+
+    def finish_snapshot(self) -> int:
+        """The listing is complete: it is what Remote is now. Answers its highest rev."""
+        self._run(
+            "INSERT OR REPLACE INTO dirty_items SELECT item_id, 0, NULL, NULL FROM ("
+            " SELECT item_id FROM (SELECT * FROM temp.snapshot EXCEPT SELECT * FROM remote)"
+            " UNION SELECT item_id FROM (SELECT * FROM remote EXCEPT SELECT * FROM temp.snapshot))"
+        )
+        # Folders that moved may have taken what is below into the linked folder, or out.
+        self._run(
+            "INSERT OR IGNORE INTO dirty_items SELECT item_id, 0, NULL, NULL FROM remote"
+            " WHERE EXISTS (SELECT 1 FROM temp.snapshot JOIN remote AS old USING (item_id)"
+            " WHERE old.is_folder AND old.parent_id IS NOT temp.snapshot.parent_id)"
+        )
+        self._run("DELETE FROM remote")
+        self._run(
+            f"INSERT INTO remote ({_REMOTE}, name_key)"
+            f" SELECT {_REMOTE}, name_key FROM temp.snapshot"
+        )
+        self._run("DROP TABLE temp.snapshot")
+        highest: int = self._run("SELECT coalesce(max(rev), 0) FROM remote").fetchone()[0]
+        return highest
+
+    def synced_other_than_snapshot(self) -> list[SyncedItem]:
+        """Files whose synced version is not the one that the unfinished listing names."""
+        columns = _qualified("synced", _SYNCED)
+        rows = self._run(
+            f"SELECT {columns} FROM synced JOIN temp.snapshot USING (item_id)"
+            " WHERE NOT synced.is_folder AND synced.version_id IS NOT temp.snapshot.version_id"
+        )
+        return [_synced_item(row) for row in rows]
+
+    def synced_on_one_side(self) -> list[str]:
+        """Items of Synced that Remote or Local does not have."""
+        rows = self._run(
+            "SELECT item_id FROM synced WHERE local_id <> ? AND ("
+            " item_id NOT IN (SELECT item_id FROM remote)"
+            " OR local_id NOT IN (SELECT local_id FROM local))",
+            (ROOT_ID,),
         )
         return [row[0] for row in rows]
 
@@ -176,17 +228,6 @@ class Trees:
     def remote_revisions(self) -> Iterator[tuple[str, int]]:
         """(item id, rev) of all items, for the digest."""
         yield from self._run("SELECT item_id, rev FROM remote")
-
-    def remote_path(self, item_id: str) -> Path:
-        """Where an item is, seen from the linked folder; its bare name where it is not in it."""
-        names: list[str] = []
-        here = self.remote(item_id)
-        while here is not None and here.item_id != self.root.folder_id:
-            names.append(here.name)
-            here = self.remote(here.parent_id) if here.parent_id else None
-            if len(names) > 10_000:
-                break
-        return tuple(reversed(names))
 
     # Local
 
@@ -233,10 +274,14 @@ class Trees:
 
     def path_of(self, local_id: int) -> Path:
         """Where a node is. Raises KeyError if it, or a folder above it, is not in Local."""
+        return self.path_seen(self.database.connection, local_id)
+
+    def path_seen(self, connection: sqlite3.Connection, local_id: int) -> Path:
+        """The same, over another connection."""
         names: list[bytes] = []
         here: int | None = local_id
         while here is not None and here != ROOT_ID:
-            row = self._run(
+            row = connection.execute(
                 "SELECT parent_id, name FROM local WHERE local_id = ?", (here,)
             ).fetchone()
             if row is None:
@@ -244,6 +289,20 @@ class Trees:
             here, name = row
             names.append(name)
         return tuple(os.fsdecode(name) for name in reversed(names))
+
+    def remote_path_seen(self, connection: sqlite3.Connection, item_id: str) -> Path:
+        """Where an item is, from the linked folder (or, outside it, from the server's root)."""
+        names: list[str] = []
+        here: str | None = item_id
+        while here is not None and here != self.root.folder_id and len(names) < 10_000:
+            row = connection.execute(
+                "SELECT parent_id, name FROM remote WHERE item_id = ?", (here,)
+            ).fetchone()
+            if row is None:
+                break
+            here = row[0]
+            names.append(row[1])
+        return tuple(reversed(names))
 
     def put_local(self, node: LocalNode, *, is_racy: bool = False) -> None:
         """A node as it is now: new, changed, or at another place."""
@@ -278,17 +337,21 @@ class Trees:
         if node is None:
             return
         self._mark_neighbours(node)
-        rows = self._run(
-            "WITH RECURSIVE below (local_id) AS (VALUES (?)"
-            " UNION SELECT local.local_id FROM local JOIN below"
-            " ON local.parent_id = below.local_id) SELECT local_id FROM below",
-            (local_id,),
-        )
-        for (gone,) in rows.fetchall():
+        for gone in [local_id, *self.local_below(local_id)]:
             self.mark_local(gone)
             self._run("DELETE FROM local WHERE local_id = ?", (gone,))
             self._run("DELETE FROM unreadable WHERE local_id = ?", (gone,))
             self._run("DELETE FROM dirty_locals WHERE local_id = ?", (gone,))
+
+    def local_below(self, local_id: int) -> list[int]:
+        """All nodes below a folder."""
+        rows = self._run(
+            "WITH RECURSIVE below (local_id) AS (SELECT local_id FROM local WHERE parent_id = ?"
+            " UNION SELECT local.local_id FROM local JOIN below"
+            " ON local.parent_id = below.local_id) SELECT local_id FROM below",
+            (local_id,),
+        )
+        return [row[0] for row in rows]
 
     def put_unreadable(self, local_id: int, code: str, message: str) -> None:
         """A folder could not be listed: what is below stays as it was last seen."""
@@ -473,16 +536,51 @@ class Trees:
         for row in rows:
             yield Entry(local=_local_node(row), remote=None, synced=None)
 
-    def drop_stale_marks(self) -> None:
-        """Marks of what is in no tree any more."""
-        self._run(
-            "DELETE FROM dirty_items WHERE item_id NOT IN (SELECT item_id FROM remote)"
-            " AND item_id NOT IN (SELECT item_id FROM synced)"
+    def is_settled(self) -> bool:
+        """Whether nothing has to be compared and nothing is set aside."""
+        return not self._any("dirty_items", "dirty_locals", "unreadable") and not (
+            self._run("SELECT 1 FROM local WHERE set_aside IS NOT NULL LIMIT 1").fetchone()
         )
+
+    def has_busy_entries(self) -> bool:
+        """Whether a file is left alone for a moment only, because somebody writes to it."""
+        for table in ("dirty_items", "dirty_locals"):
+            busy = f"SELECT 1 FROM {table} WHERE due_ns > 0 AND code IS NULL LIMIT 1"
+            if self._run(busy).fetchone():
+                return True
+        return False
+
+    def next_due_ns(self) -> int | None:
+        """When the first postponed entry is due."""
+        row = self._run(
+            "SELECT min(due_ns) FROM (SELECT due_ns FROM dirty_items WHERE due_ns > 0"
+            " UNION ALL SELECT due_ns FROM dirty_locals WHERE due_ns > 0)"
+        ).fetchone()
+        due_ns: int | None = row[0]
+        return due_ns
+
+    def _any(self, *tables: str) -> bool:
+        return any(self._run(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables)
 
 
 def _qualified(table: str, columns: str) -> str:
     return ", ".join(f"{table}.{column.strip()}" for column in columns.split(","))
+
+
+def _remote_row(item: RemoteItem) -> tuple[object, ...]:
+    return (
+        item.item_id,
+        item.parent_id,
+        item.name,
+        item.is_folder,
+        item.rev,
+        item.version_id,
+        item.content_hash,
+        item.size_bytes,
+        item.mtime_ns,
+        item.executable,
+        name_key(item.name),
+    )
 
 
 def _remote_item(row: tuple) -> RemoteItem:  # type: ignore[type-arg]

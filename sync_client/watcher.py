@@ -134,7 +134,7 @@ class Watcher:
             return not path
         if mask & IN_ISDIR:
             below = (*path, name)
-            if mask & (IN_MOVED_FROM | IN_DELETE):
+            if mask & IN_MOVED_FROM:
                 self._forget_tree(below)
             if mask & (IN_MOVED_TO | IN_CREATE):
                 self._watch_tree(below)

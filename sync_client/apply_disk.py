@@ -1,0 +1,318 @@
+"""Steps on the disk that carry no content: move, create, delete, times and modes, hashing.
+
+Each looks at what it is about to touch first, and notes its effect in the trees in the
+transaction after it. A crash in between leaves a change of the disk that the next scan
+finds and the planner recognises.
+"""
+
+import os
+from dataclasses import replace
+
+from sync_client import compare
+from sync_client.errors import PathProblem
+from sync_client.names import PARKED_PREFIX, printable
+from sync_client.nodes import Intent, LocalNode
+from sync_client.operations import Action, Operation
+from sync_client.ports import Displaced, Kind, Path, Signature
+from sync_client.scanner import is_racy
+from sync_client.workbench import Workbench
+
+ACTIONS = frozenset(
+    {
+        Action.HASH, Action.MOVE_LOCAL, Action.RENAME_ASIDE, Action.PARK_LOCAL,
+        Action.CREATE_LOCAL, Action.DELETE_LOCAL, Action.SET_METADATA,
+    }
+)  # fmt: skip
+
+# So many steps share one transaction; each costs the disk a flush.
+BATCH = 200
+
+
+def apply_disk(bench: Workbench, operations: list[Operation]) -> None:
+    """Carry out steps on the disk, in their order."""
+    taken = [each for each in operations if each.action is Action.DELETE_LOCAL]
+    others = [each for each in operations if each.action is not Action.DELETE_LOCAL]
+    for start in range(0, len(others), BATCH):
+        touched: set[Path] = set()
+        with bench.trees.transaction():
+            for operation in others[start : start + BATCH]:
+                _guarded(bench, operation, touched)
+            # The disk before the books: what is recorded must have happened.
+            bench.fs.sync(sorted(touched))
+        bench.on_progress()
+    for start in range(0, len(taken), BATCH):
+        _delete(bench, taken[start : start + BATCH])
+        bench.on_progress()
+
+
+def same_but_for_rename(one: Signature, other: Signature) -> bool:
+    """Whether a file is unchanged, where it was renamed in between: that sets its ctime."""
+    return replace(one, ctime_ns=0) == replace(other, ctime_ns=0)
+
+
+def _guarded(bench: Workbench, operation: Operation, touched: set[Path]) -> None:
+    """One step; what goes wrong with its path stays with its path."""
+    local = bench.trees.local(operation.local_id) if operation.local_id is not None else None
+    folder: Path = ()
+    try:
+        if local is not None:
+            folder = bench.trees.path_of(local.local_id)[:-1]
+        match operation.action:
+            case Action.HASH:
+                _hash(bench, _known(local))
+            case Action.MOVE_LOCAL:
+                _move(bench, operation, _known(local), touched)
+            case Action.RENAME_ASIDE:
+                name = bench.free_conflict_name(_known(local))
+                _rename(bench, _known(local), _known(local).parent_id, name, touched)
+            case Action.PARK_LOCAL:
+                name = PARKED_PREFIX + bench.randomness.new_id()
+                _rename(bench, _known(local), _known(local).parent_id, name, touched)
+            case Action.CREATE_LOCAL:
+                _create(bench, operation, touched)
+            case Action.SET_METADATA:
+                _set_metadata(bench, operation, _known(local))
+    except _Elsewhere:
+        bench.look_again(folder)
+    except PathProblem as problem:
+        bench.trouble(operation, problem, folder)
+    except (FileNotFoundError, FileExistsError, NotADirectoryError, KeyError):
+        # Not as Local has it: look, then plan again.
+        bench.look_again(folder)
+        _look_at_target(bench, operation)
+    except OSError as error:
+        bench.set_aside(operation, _code_of(error), f"{error.strerror}.")
+
+
+class _Elsewhere(Exception):
+    """The node is not what, or where, Local says."""
+
+
+def _known(local: LocalNode | None) -> LocalNode:
+    if local is None:
+        raise _Elsewhere
+    return local
+
+
+def _look_at_target(bench: Workbench, operation: Operation) -> None:
+    target = operation.parent_local_id
+    if operation.action is Action.CREATE_LOCAL and operation.item_id is not None:
+        item = bench.trees.remote(operation.item_id)
+        node = bench.node_of(item.parent_id) if item is not None else None
+        target = node.local_id if node is not None else None
+    if target is not None and bench.trees.local(target) is not None:
+        bench.look_again(bench.trees.path_of(target))
+
+
+def _code_of(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "no-permission"
+    return {28: "disk-full", 30: "read-only", 36: "name-too-long"}.get(error.errno or 0, "disk")
+
+
+def _hash(bench: Workbench, local: LocalNode) -> None:
+    path = bench.trees.path_of(local.local_id)
+    began_ns = bench.clock.now_ns()
+    content_hash, signature = bench.fs.content_hash(path)
+    bench.trees.put_local(
+        replace(local, signature=signature, content_hash=content_hash),
+        is_racy=is_racy(signature, began_ns),
+    )
+
+
+def _move(bench: Workbench, operation: Operation, local: LocalNode, touched: set[Path]) -> None:
+    remote = bench.trees.remote(operation.item_id or "")
+    synced = bench.trees.synced(operation.item_id or "")
+    if remote is None or synced is None or operation.name is None:
+        raise _Elsewhere
+    moved = _rename(bench, local, operation.parent_local_id, operation.name, touched)
+    bench.trees.put_synced(
+        replace(
+            synced,
+            parent_id=remote.parent_id,
+            parent_local_id=moved.parent_id,
+            name=remote.name,
+        )
+    )
+
+
+def _rename(
+    bench: Workbench, local: LocalNode, parent_id: int | None, name: str, touched: set[Path]
+) -> LocalNode:
+    if parent_id is None:
+        raise _Elsewhere
+    source = bench.trees.path_of(local.local_id)
+    target = (*bench.trees.path_of(parent_id), name)
+    _check(bench, source, local)
+    bench.fs.move(source, target)
+    touched.update((source[:-1], target[:-1]))
+    moved = replace(local, parent_id=parent_id, name=name)
+    bench.trees.put_local(moved)
+    return moved
+
+
+def _check(bench: Workbench, path: Path, local: LocalNode) -> None:
+    """The node must be what stands at the path; a file may have been saved anew."""
+    seen = bench.fs.observe(path)
+    if seen is None or seen.kind is not local.kind:
+        raise _Elsewhere
+    if seen.kind is Kind.FOLDER and seen.signature.identity != local.signature.identity:
+        raise _Elsewhere
+
+
+def _create(bench: Workbench, operation: Operation, touched: set[Path]) -> None:
+    remote = bench.trees.remote(operation.item_id or "")
+    home = bench.node_of(remote.parent_id) if remote is not None else None
+    if remote is None or home is None:
+        raise _Elsewhere
+    parent = bench.trees.path_of(home.local_id)
+    signature = bench.fs.make_folder((*parent, remote.name))
+    touched.add(parent)
+    node = LocalNode(
+        local_id=bench.trees.new_local_id(),
+        parent_id=home.local_id,
+        name=remote.name,
+        kind=Kind.FOLDER,
+        signature=signature,
+        content_hash=None,
+        set_aside=None,
+    )
+    bench.trees.put_local(node)
+    bench.trees.put_synced(bench.is_one_thing(node, remote))
+
+
+def _set_metadata(bench: Workbench, operation: Operation, local: LocalNode) -> None:
+    remote = bench.trees.remote(operation.item_id or "")
+    synced = bench.trees.synced(operation.item_id or "")
+    if remote is None or synced is None:
+        raise _Elsewhere
+    is_edited = compare.is_edited(local, synced)
+    signature = bench.fs.set_metadata(
+        bench.trees.path_of(local.local_id),
+        local.signature,
+        # An edit keeps its own time: it goes to the server with the content.
+        mtime_ns=local.signature.mtime_ns if is_edited else remote.mtime_ns,
+        executable=remote.executable,
+    )
+    # We set the time ourselves, so it would hide a write of this very moment: read again.
+    bench.trees.put_local(replace(local, signature=signature), is_racy=True)
+    if is_edited:
+        agreed = replace(synced.signature, executable=signature.executable)
+        bench.trees.put_synced(replace(synced, executable=remote.executable, signature=agreed))
+    else:
+        bench.trees.put_synced(
+            replace(
+                synced,
+                mtime_ns=remote.mtime_ns,
+                executable=remote.executable,
+                signature=signature,
+            )
+        )
+
+
+# Deletions
+
+
+def _delete(bench: Workbench, operations: list[Operation]) -> None:
+    """Files go to the stash after a check with the file in hand; folders when empty."""
+    intents: list[Intent] = []
+    folders: list[tuple[Operation, LocalNode, Path]] = []
+    for operation in operations:
+        local = bench.trees.local(operation.local_id or 0)
+        if local is None or operation.item_id is None:
+            continue
+        path = bench.trees.path_of(local.local_id)
+        if local.is_folder:
+            folders.append((operation, local, path))
+            continue
+        intents.append(
+            Intent(
+                staged=f"gone-{bench.randomness.new_id()}",
+                step="take",
+                item_id=operation.item_id,
+                local_id=local.local_id,
+                path=path,
+                staged_signature=None,
+                expected=local.signature,
+                remote=None,
+            )
+        )
+    bench.pending.write(intents)
+    taken: list[tuple[Intent, Displaced]] = []
+    for intent in intents:
+        try:
+            taken.append((intent, bench.fs.take(intent.path, intent.staged)))
+        except (FileNotFoundError, NotADirectoryError):
+            bench.look_again(intent.path[:-1])
+        except OSError as error:
+            _set_aside_deletion(bench, intent, error)
+    removed: list[tuple[Operation, LocalNode]] = []
+    for operation, local, path in folders:
+        try:
+            bench.fs.remove_folder(path)
+            removed.append((operation, local))
+        except (FileNotFoundError, NotADirectoryError):
+            bench.look_again(path[:-1])
+        except OSError:
+            # Not empty after all: what is in it was not known.
+            bench.look_again(path)
+    # Looked at only now: a program that had a file open may have written to it meanwhile.
+    staged = bench.fs.staged() if taken else {}
+    for intent, _ in taken:
+        settle_taken(bench, intent, staged.get(intent.staged))
+    bench.fs.sync(
+        [*(intent.path[:-1] for intent in intents), *(path[:-1] for _, _, path in folders)]
+    )
+    with bench.trees.transaction():
+        for intent, _ in taken:
+            _record_gone(bench, intent.item_id, intent.local_id)
+        for operation, local in removed:
+            _record_gone(bench, operation.item_id or "", local.local_id)
+        bench.pending.done(intents)
+
+
+def settle_taken(bench: Workbench, intent: Intent, signature: Signature | None) -> None:
+    """A file was taken from its path: to the stash if it is the one we meant, else back.
+
+    signature: that of what lies in staging now, None if it was settled before a crash.
+    """
+    if signature is None:
+        return
+    displaced = Displaced(name=intent.staged, signature=signature)
+    if intent.expected is not None and same_but_for_rename(signature, intent.expected):
+        bench.fs.discard(displaced, intent.path)
+        return
+    give_back(bench, displaced, intent.path)
+
+
+def give_back(bench: Workbench, displaced: Displaced, path: Path) -> Path:
+    """Return user data to its path, or to a name beside it that is free. Answers where."""
+    parent_id = bench.trees.local_id_at(path[:-1])
+    node = LocalNode(0, parent_id, path[-1], Kind.FILE, displaced.signature, None, None)
+    bench.look_again(path[:-1])
+    target = path
+    while True:
+        try:
+            bench.fs.restore_displaced(displaced, target)
+            return target
+        except FileExistsError:
+            target = (*path[:-1], bench.free_conflict_name(node))
+            if bench.fs.observe(target) is not None:
+                node = replace(node, name=f"{os.urandom(2).hex()} {path[-1]}")
+        except (FileNotFoundError, NotADirectoryError):
+            # Its folder is gone: the root will do.
+            target = (path[-1],) if len(target) > 1 else (f"{displaced.name} {path[-1]}",)
+            path, parent_id = target, None
+
+
+def _record_gone(bench: Workbench, item_id: str, local_id: int) -> None:
+    bench.trees.drop_local(local_id)
+    if bench.trees.remote(item_id) is None or not bench.trees.in_view(item_id):
+        bench.trees.drop_synced(item_id)
+
+
+def _set_aside_deletion(bench: Workbench, intent: Intent, error: OSError) -> None:
+    operation = Operation(Action.DELETE_LOCAL, intent.item_id, intent.local_id)
+    bench.set_aside(
+        operation, _code_of(error), f"{printable(intent.path)} cannot be removed: {error.strerror}."
+    )

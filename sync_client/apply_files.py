@@ -1,0 +1,479 @@
+"""Steps that carry content: uploads, and downloads put in place without losing anything.
+
+A finished download takes its path by RENAME_NOREPLACE, or changes places with the file
+there, which is then in hand and is checked: what is not the content both sides had agreed
+on is user data, gets a name of its own beside it, and is uploaded. The order: content
+durable, intent durable, rename, folder durable, books. What a crash leaves is finished from
+the intent at the next start.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from sync_client.apply_disk import give_back, same_but_for_rename, settle_taken
+from sync_client.errors import ApiProblem, PathProblem, SyncError
+from sync_client.feed import remote_item
+from sync_client.names import printable
+from sync_client.nodes import Intent, LocalNode, RemoteItem, SyncedItem
+from sync_client.operations import Action, Operation
+from sync_client.ports import (
+    BlockRef,
+    Displaced,
+    Fetched,
+    FileToFetch,
+    FileToSend,
+    Kind,
+    Sent,
+    Signature,
+)
+from sync_client.scanner import is_racy
+from sync_client.workbench import Workbench
+
+ACTIONS = frozenset({Action.UPLOAD, Action.DOWNLOAD})
+
+# A chunk is recorded together: so much, at most, is asked of the server again after a crash.
+CHUNK_FILES = 1_000
+CHUNK_BYTES = 1 << 30
+
+# Results that come one by one are recorded in groups; a crash before costs one request each.
+RECORD_EVERY = 100
+
+# A file is sent once nobody has written to it for so long.
+SETTLE_NS = 300_000_000
+
+# Downloads leave so much of the disk free.
+SPARE_BYTES = 64 << 20
+
+
+# Uploads
+
+
+def upload(bench: Workbench, operations: list[Operation]) -> None:
+    """Send new files and new contents."""
+    sizes = {}
+    for operation in operations:
+        local = bench.trees.local(operation.local_id or 0)
+        sizes[operation] = local.signature.size_bytes if local is not None else 0
+    for chunk in _chunks(operations, sizes):
+        _upload_chunk(bench, chunk)
+
+
+def _upload_chunk(bench: Workbench, operations: list[Operation]) -> None:
+    _let_settle(bench, operations)
+    files: dict[str, tuple[Operation, FileToSend]] = {}
+    with bench.trees.transaction():
+        for operation in operations:
+            file = _file_to_send(bench, operation)
+            if file is not None:
+                files[file.op_id] = (operation, file)
+    if not files:
+        return
+    waiting: list[tuple[Operation, FileToSend, Sent | SyncError]] = []
+    began_ns = bench.clock.now_ns()
+
+    def record() -> None:
+        with bench.trees.transaction():
+            for operation, file, outcome in waiting:
+                if isinstance(outcome, Sent):
+                    _record_sent(bench, operation, file, outcome, began_ns)
+                else:
+                    _not_sent(bench, operation, file, outcome)
+        waiting.clear()
+        bench.on_progress()
+
+    def take(file: FileToSend, outcome: Sent | SyncError) -> None:
+        waiting.append((files[file.op_id][0], file, outcome))
+        if len(waiting) >= RECORD_EVERY:
+            record()
+
+    try:
+        bench.transfers.send([file for _, file in files.values()], on_result=take)
+    finally:
+        bench.pull = True
+        record()
+
+
+def _let_settle(bench: Workbench, operations: list[Operation]) -> None:
+    """Wait, once for all, until no file was written in this moment."""
+    now = bench.clock.now_ns()
+    youngest = SETTLE_NS
+    for operation in operations:
+        local = bench.trees.local(operation.local_id or 0)
+        if local is not None and 0 <= now - local.signature.mtime_ns < youngest:
+            youngest = now - local.signature.mtime_ns
+    if youngest < SETTLE_NS:
+        bench.clock.sleep((SETTLE_NS - youngest) / 1e9)
+
+
+def _file_to_send(bench: Workbench, operation: Operation) -> FileToSend | None:
+    """What to send, if the file is still as it was planned."""
+    trees = bench.trees
+    local = trees.local(operation.local_id or 0)
+    if local is None:
+        return None
+    path = trees.path_of(local.local_id)
+    seen = bench.fs.observe(path)
+    if seen is None or seen.kind is not Kind.FILE:
+        bench.look_again(path[:-1])
+        return None
+    if seen.signature != local.signature:
+        # It is being written.
+        trees.put_local(replace(local, signature=seen.signature, content_hash=None))
+        bench.wait_for_writer(operation, path[:-1])
+        return None
+    synced = trees.synced(operation.item_id) if operation.item_id is not None else None
+    if synced is not None:
+        # Counts only where the file is gone; then the server finds or makes the folder.
+        parent_id = synced.parent_id
+    else:
+        folder = bench.item_of(local.parent_id)
+        parent_id = folder.item_id if folder is not None else None
+    if parent_id is None:
+        return None
+    base = synced.version_id if synced is not None else None
+    subject = ("upload", local.local_id, local.signature, operation.item_id, base, parent_id,
+               local.name)  # fmt: skip
+    (op_id,) = bench.pending.op_ids([subject])
+    return FileToSend(
+        op_id=op_id,
+        path=path,
+        signature=local.signature,
+        file_id=synced.item_id if synced is not None else None,
+        base_version_id=base,
+        parent_folder_id=parent_id,
+        name=local.name,
+    )
+
+
+def _record_sent(
+    bench: Workbench, operation: Operation, file: FileToSend, sent: Sent, began_ns: int
+) -> None:
+    trees = bench.trees
+    bench.pending.forget_op_ids([file.op_id])
+    item = remote_item(sent.answer["file"])
+    bench.feed.note(sent.answer["file"])
+    local = trees.local(operation.local_id or 0)
+    if local is None:
+        return
+    if local.signature == file.signature:
+        trees.put_local(
+            replace(local, content_hash=sent.content_hash),
+            is_racy=is_racy(file.signature, began_ns),
+        )
+    before = trees.synced(item.item_id)
+    if before is not None and before.local_id == local.local_id:
+        # The place is another matter: a move on either side may be pending.
+        agreed = replace(
+            before,
+            version_id=item.version_id,
+            content_hash=sent.content_hash,
+            size_bytes=file.signature.size_bytes,
+            mtime_ns=file.signature.mtime_ns,
+            executable=file.signature.executable,
+            signature=file.signature,
+        )
+    else:
+        agreed = _new_agreement(bench, local, item, file, sent)
+    trees.put_synced(agreed)
+    trees.put_blocks(item.item_id, sent.blocks)
+
+
+def _new_agreement(
+    bench: Workbench, local: LocalNode, item: RemoteItem, file: FileToSend, sent: Sent
+) -> SyncedItem:
+    """The node is an item it was not before: a new file, or a conflict copy of the server's.
+
+    The name is the disk's, so that the copy's own name looks like a change of the server,
+    and is applied here.
+    """
+    home = bench.node_of(item.parent_id)
+    return SyncedItem(
+        item_id=item.item_id,
+        local_id=local.local_id,
+        parent_id=item.parent_id,
+        parent_local_id=home.local_id if home is not None else local.parent_id,
+        name=local.name,
+        is_folder=False,
+        version_id=item.version_id,
+        content_hash=sent.content_hash,
+        size_bytes=file.signature.size_bytes,
+        mtime_ns=file.signature.mtime_ns,
+        executable=file.signature.executable,
+        signature=file.signature,
+    )
+
+
+def _not_sent(bench: Workbench, operation: Operation, file: FileToSend, error: SyncError) -> None:
+    if isinstance(error, PathProblem):
+        bench.trouble(operation, error, file.path[:-1])
+        return
+    if not isinstance(error, ApiProblem):
+        raise error
+    # Whatever is asked next is another request.
+    bench.pending.forget_op_ids([file.op_id])
+    file_id = file.file_id
+    if error.code == "not-found" and file_id is not None and bench.trees.remote(file_id) is None:
+        # Purged: no version of it is left to come back to.
+        bench.trees.drop_synced(file_id)
+        return
+    bench.refused(operation, error)
+
+
+# Downloads
+
+
+def download(bench: Workbench, operations: list[Operation]) -> None:
+    """Fetch new files and new contents, and put them in place."""
+    sizes = {}
+    free = bench.fs.free_bytes() - SPARE_BYTES
+    fitting: list[Operation] = []
+    for operation in operations:
+        item = bench.trees.remote(operation.item_id or "")
+        sizes[operation] = item.size_bytes if item is not None else 0
+        if sizes[operation] > free:
+            bench.set_aside(operation, "disk-full", "There is not enough space on this disk.")
+            continue
+        free -= sizes[operation]
+        fitting.append(operation)
+    for chunk in _chunks(fitting, sizes):
+        _download_chunk(bench, chunk)
+
+
+def _download_chunk(bench: Workbench, operations: list[Operation]) -> None:
+    files: dict[str, tuple[Operation, RemoteItem]] = {}
+    wanted: list[FileToFetch] = []
+    for operation in operations:
+        item = bench.trees.remote(operation.item_id or "")
+        if item is None or item.version_id is None:
+            continue
+        file = FileToFetch(
+            file_id=item.item_id,
+            file_version_id=item.version_id,
+            size_bytes=item.size_bytes,
+            mtime_ns=item.mtime_ns,
+            executable=item.executable,
+            staged=f"{item.version_id}.part",
+        )
+        files[file.staged] = (operation, item)
+        wanted.append(file)
+    arrived: list[tuple[Operation, RemoteItem, FileToFetch, Fetched]] = []
+
+    def take(file: FileToFetch, outcome: Fetched | SyncError) -> None:
+        operation, item = files[file.staged]
+        if isinstance(outcome, Fetched):
+            arrived.append((operation, item, file, outcome))
+        elif isinstance(outcome, PathProblem):
+            bench.set_aside(operation, outcome.code, str(outcome))
+        elif isinstance(outcome, ApiProblem):
+            bench.refused(operation, outcome)
+        else:
+            raise outcome
+        bench.on_progress()
+
+    try:
+        if wanted:
+            bench.transfers.fetch(wanted, on_result=take)
+    finally:
+        # What has arrived is put in place even where the rest could not be fetched.
+        if arrived:
+            _place(bench, arrived)
+            bench.on_progress()
+
+
+def _place(
+    bench: Workbench, arrived: Sequence[tuple[Operation, RemoteItem, FileToFetch, Fetched]]
+) -> None:
+    """Put finished downloads where they belong, with no moment at which a crash loses data."""
+    steps: list[tuple[Operation, Intent, Fetched]] = []
+    for operation, item, file, fetched in arrived:
+        intent = _intent(bench, operation, item, file, fetched)
+        if intent is not None:
+            steps.append((operation, intent, fetched))
+    if not steps:
+        return
+    bench.fs.sync_staged([intent.staged for _, intent, _ in steps])
+    bench.pending.write(intent for _, intent, _ in steps)
+    done: list[tuple[Intent, Fetched]] = []
+    displaced: dict[str, Displaced] = {}
+    for operation, intent, fetched in steps:
+        try:
+            if intent.step == "place":
+                bench.fs.place_new(intent.staged, intent.path)
+            else:
+                displaced[intent.staged] = bench.fs.exchange(intent.staged, intent.path)
+            done.append((intent, fetched))
+        except (FileExistsError, FileNotFoundError, NotADirectoryError):
+            bench.look_again(intent.path[:-1], intent.path[:-2])
+        except OSError as error:
+            bench.set_aside(operation, "disk", f"{error.strerror}.")
+    # Checked only now: a program that had a file open may have written to it meanwhile.
+    staged = bench.fs.staged() if displaced else {}
+    for intent, _ in done:
+        if (old := displaced.get(intent.staged)) is not None and old.name in staged:
+            settle_displaced(bench, intent, Displaced(old.name, staged[old.name]))
+    bench.fs.sync([intent.path[:-1] for intent, _ in done])
+    with bench.trees.transaction():
+        for intent, fetched in done:
+            record_placed(bench, intent, fetched.content_hash, fetched.blocks)
+        bench.pending.done(intent for _, intent, _ in steps)
+
+
+def _intent(
+    bench: Workbench, operation: Operation, item: RemoteItem, file: FileToFetch, fetched: Fetched
+) -> Intent | None:
+    trees = bench.trees
+    local = trees.local(operation.local_id) if operation.local_id is not None else None
+    if local is not None:
+        path = trees.path_of(local.local_id)
+        seen = bench.fs.observe(path)
+        if seen is None or seen.signature != local.signature:
+            # Not what was planned on: look, then plan again. The staged file stays.
+            bench.look_again(path[:-1])
+            return None
+        return Intent(
+            staged=file.staged,
+            step="exchange",
+            item_id=item.item_id,
+            local_id=local.local_id,
+            path=path,
+            staged_signature=fetched.signature,
+            expected=local.signature,
+            remote=item,
+        )
+    home = bench.node_of(item.parent_id)
+    if home is None:
+        return None
+    return Intent(
+        staged=file.staged,
+        step="place",
+        item_id=item.item_id,
+        local_id=trees.new_local_id(),
+        path=(*trees.path_of(home.local_id), item.name),
+        staged_signature=fetched.signature,
+        expected=None,
+        remote=item,
+    )
+
+
+def settle_displaced(bench: Workbench, intent: Intent, displaced: Displaced) -> None:
+    """What a download took the place of: to the stash if it is what both sides had, else
+    it is an edit of this very moment, and gets a name of its own beside it."""
+    if intent.expected is not None and same_but_for_rename(displaced.signature, intent.expected):
+        bench.fs.discard(displaced, intent.path)
+    else:
+        give_back(bench, displaced, intent.path)
+
+
+def record_placed(
+    bench: Workbench, intent: Intent, content_hash: str | None, blocks: Sequence[BlockRef] | None
+) -> None:
+    """A download is in place: Local and Synced have it.
+
+    With the signature of the staged file, not of what is at the path now: somebody may have
+    written to it since, and that is for the next scan to see.
+    """
+    trees = bench.trees
+    item, signature = intent.remote, intent.staged_signature
+    parent_id = trees.local_id_at(intent.path[:-1])
+    if item is None or signature is None or parent_id is None:
+        bench.look_again(intent.path[:-1])
+        return
+    before = trees.synced(item.item_id)
+    node = LocalNode(
+        local_id=intent.local_id,
+        parent_id=parent_id,
+        name=intent.path[-1],
+        kind=Kind.FILE,
+        signature=signature,
+        content_hash=content_hash,
+        set_aside=None,
+    )
+    trees.put_local(node)
+    agreed = SyncedItem(
+        item_id=item.item_id,
+        local_id=intent.local_id,
+        parent_id=item.parent_id,
+        parent_local_id=parent_id,
+        name=item.name,
+        is_folder=False,
+        version_id=item.version_id,
+        content_hash=item.content_hash or content_hash,
+        size_bytes=item.size_bytes,
+        mtime_ns=item.mtime_ns,
+        executable=item.executable,
+        signature=signature,
+    )
+    if before is not None and before.local_id == intent.local_id:
+        # A move on either side may be pending.
+        agreed = replace(
+            agreed,
+            parent_id=before.parent_id,
+            parent_local_id=before.parent_local_id,
+            name=before.name,
+        )
+    trees.put_synced(agreed)
+    if blocks is not None:
+        trees.put_blocks(item.item_id, blocks)
+
+
+# After a crash
+
+
+def recover(bench: Workbench) -> None:
+    """Finish or give up the steps that were under way; then staging holds only downloads."""
+    intents = bench.pending.intents()
+    staged = bench.fs.staged()
+    for intent in intents:
+        there = staged.get(intent.staged)
+        if intent.step == "take":
+            settle_taken(bench, intent, there)
+            bench.look_again(intent.path[:-1])
+        elif there is not None and _is_still_staged(intent, there):
+            bench.look_again(intent.path[:-1])
+            continue
+        else:
+            if there is not None:
+                settle_displaced(bench, intent, Displaced(intent.staged, there))
+            aside = f"{intent.staged}.displaced"
+            if aside in staged:
+                settle_displaced(bench, intent, Displaced(aside, staged[aside]))
+            with bench.trees.transaction():
+                record_placed(bench, intent, None, None)
+            bench.look_again(intent.path[:-1])
+    with bench.trees.transaction():
+        bench.pending.done(intents)
+    _sweep_staging(bench)
+
+
+def _is_still_staged(intent: Intent, there: Signature) -> bool:
+    return intent.staged_signature is not None and (
+        there.identity == intent.staged_signature.identity
+    )
+
+
+def _sweep_staging(bench: Workbench) -> None:
+    """Drop downloads that nobody wants any more; keep what may be somebody's file."""
+    for name, signature in bench.fs.staged().items():
+        version_id, dot, _ = name.partition(".part")
+        if dot and bench.trees.knows_version(version_id):
+            continue
+        if dot and not bench.trees.database.is_new:
+            bench.fs.drop_staged(name)
+        else:
+            # Without the books, it may be what a download had just displaced.
+            bench.fs.discard(Displaced(name, signature), (printable((name,)),))
+
+
+def _chunks(
+    operations: Sequence[Operation], sizes: dict[Operation, int]
+) -> Iterator[list[Operation]]:
+    chunk: list[Operation] = []
+    total = 0
+    for operation in operations:
+        if chunk and (len(chunk) >= CHUNK_FILES or total + sizes[operation] > CHUNK_BYTES):
+            yield chunk
+            chunk, total = [], 0
+        chunk.append(operation)
+        total += sizes[operation]
+    if chunk:
+        yield chunk

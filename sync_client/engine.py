@@ -1,0 +1,207 @@
+"""The loop of one linked folder: observe, pull, plan, apply, until nothing is ready.
+
+Everything it knows is in the trees; it may be killed at any moment and begins again there.
+Who calls it, and when, is the daemon's business.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sync_client import apply_books, apply_disk, apply_files, apply_server
+from sync_client.errors import MustStop, SyncError, Transient
+from sync_client.feed import Feed
+from sync_client.nodes import RemoteRoot
+from sync_client.operations import Action, Operation
+from sync_client.pending import Pending, Problem, Status, read_status
+from sync_client.planner import plan
+from sync_client.ports import Api, Clock, FileSystem, Path, Randomness, Transfers
+from sync_client.scanner import scan_everything, scan_folders
+from sync_client.trees import Trees
+from sync_client.workbench import Workbench
+
+__all__ = [
+    "CycleResult",
+    "Engine",
+    "MustStop",
+    "Problem",
+    "RemoteRoot",
+    "Status",
+    "SyncError",
+    "Transient",
+]
+
+# People can restore what was removed here for so long.
+STASH_KEPT_NS = 7 * 24 * 3600 * 1_000_000_000
+
+# A cycle ends after so many rounds even if more is ready, to let the daemon breathe.
+MAX_ROUNDS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class CycleResult:
+    """How a cycle ended.
+
+    is_finished: there is nothing left that a further cycle could do by itself. is_settled:
+    and the three trees are equal, with no problem and no held deletion. retry_after: seconds
+    after which another cycle is worth while even if nothing happens (None: none needed).
+    operations: how many steps were taken.
+    """
+
+    is_settled: bool
+    is_finished: bool
+    retry_after: float | None
+    held_deletions: int
+    operations: int
+
+
+class Engine:
+    """Keeps one folder of the disk and one of the server the same.
+
+    One thread at a time; `status` may be asked from any. on_progress is called after every
+    step worth showing, on the engine's thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        trees: Trees,
+        fs: FileSystem,
+        api: Api,
+        transfers: Transfers,
+        clock: Clock,
+        randomness: Randomness,
+        device_name: str,
+        on_progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._trees = trees
+        self._fs = fs
+        self._clock = clock
+        self._feed = Feed(trees, api, clock)
+        self._pending = Pending(trees, clock, randomness)
+        self._has_recovered = False
+        self._bench = Workbench(
+            trees=trees,
+            fs=fs,
+            api=api,
+            transfers=transfers,
+            feed=self._feed,
+            pending=self._pending,
+            clock=clock,
+            randomness=randomness,
+            device_name=device_name,
+            on_progress=on_progress,
+        )
+
+    def cycle(
+        self, *, dirty: set[Path] | None = None, rescan: bool = False, pull: bool = True
+    ) -> CycleResult:
+        """Look, plan and apply until nothing is ready.
+
+        dirty: folders in which the disk changed; rescan: look at all of it; pull: ask the
+        server for changes first. The first cycle of a process does all three. Raises
+        Transient (again later, nothing is lost) and MustStop (the user has to act).
+        """
+        self._fs.check_root()
+        is_first = not self._has_recovered
+        if is_first:
+            apply_files.recover(self._bench)
+            self._fs.sweep_stash(self._clock.now_ns() - STASH_KEPT_NS)
+            self._pending.sweep()
+        if rescan or is_first:
+            self._bench.rescan.clear()
+            self._bench.look_again(*scan_everything(self._trees, self._fs, self._clock).again)
+        self._has_recovered = True
+        if dirty:
+            self._bench.look_again(*dirty)
+        self._look()
+        if pull or is_first or self._trees.meta("cursor") is None:
+            self._feed.pull()
+            self._feed.check_digest()
+        return self._work()
+
+    def full_sync(self) -> CycleResult:
+        """Like `cycle`, with everything looked at and the server's digest compared."""
+        result = self.cycle(rescan=True, pull=True)
+        self._feed.check_digest(at_once=True)
+        return self._work() if result.is_finished else result
+
+    def is_settled(self) -> bool:
+        """Whether the three trees are equal: nothing to do, in flight, set aside or held."""
+        return self._trees.is_settled() and not self._pending.intents()
+
+    def confirm_deletes(self) -> None:
+        """Let the deletions that are held now go ahead with the next cycle."""
+        self._trees.set_meta("deletions_confirmed", "1")
+
+    def status(self) -> Status:
+        """What is left to do, and what cannot be done. From any thread."""
+        return read_status(self._trees)
+
+    @property
+    def cursor(self) -> str | None:
+        """The place in the server's journal up to which everything is known here."""
+        return self._trees.meta("cursor")
+
+    def _work(self) -> CycleResult:
+        done = 0
+        held = 0
+        for _ in range(MAX_ROUNDS):
+            operations, held = self._plan()
+            if not operations:
+                break
+            # Gone in the middle, a disk must not look like a folder that was emptied.
+            self._fs.check_root()
+            self._apply(operations)
+            done += len(operations)
+            self._look()
+            if self._bench.pull:
+                self._bench.pull = False
+                self._feed.pull()
+        else:
+            return CycleResult(False, False, 0.0, held, done)
+        due_ns = self._trees.next_due_ns()
+        now_ns = self._clock.now_ns()
+        waits = None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9)
+        return CycleResult(
+            is_settled=self.is_settled() and held == 0,
+            is_finished=not self._trees.has_busy_entries(),
+            retry_after=waits,
+            held_deletions=held,
+            operations=done,
+        )
+
+    def _plan(self) -> tuple[list[Operation], int]:
+        trees = self._trees
+        found = plan(
+            trees,
+            now_ns=self._clock.now_ns(),
+            hold_deletions=trees.meta("deletions_confirmed") is None,
+        )
+        with trees.transaction():
+            trees.clear(item_ids=found.clean_items, local_ids=found.clean_locals)
+            trees.set_meta("held_deletions", str(found.held_deletions))
+            if found.deletions == 0:
+                # A confirmation is for one deletion, not for the next.
+                trees.set_meta("deletions_confirmed", None)
+        return found.operations, found.held_deletions
+
+    def _apply(self, operations: list[Operation]) -> None:
+        bench = self._bench
+
+        def among(actions: frozenset[Action]) -> list[Operation]:
+            return [each for each in operations if each.action in actions]
+
+        apply_books.apply_books(bench, among(apply_books.ACTIONS))
+        apply_disk.apply_disk(bench, among(apply_disk.ACTIONS))
+        apply_server.apply_server(bench, among(apply_server.ACTIONS))
+        apply_files.download(bench, among(frozenset({Action.DOWNLOAD})))
+        apply_files.upload(bench, among(frozenset({Action.UPLOAD})))
+        bench.on_progress()
+
+    def _look(self) -> None:
+        """Scan what turned out to be not as expected, until it is."""
+        for _ in range(3):
+            folders, self._bench.rescan = self._bench.rescan, set()
+            if not folders:
+                return
+            self._bench.look_again(*scan_folders(self._trees, self._fs, self._clock, folders).again)

@@ -1,0 +1,181 @@
+"""What is under way: steps on the disk that may be half done, ids of requests, the status."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+
+from sync_client.names import printable
+from sync_client.nodes import Intent, RemoteItem
+from sync_client.ports import Clock, Path, Randomness, Signature
+from sync_client.trees import Trees
+
+# The server remembers the key of a completed request this long.
+OP_ID_KEPT_NS = 30 * 24 * 3600 * 1_000_000_000
+
+MESSAGES = {
+    "not-a-file": "Only files and folders are synced; this is a link or a device.",
+    "invalid-name": "The name is not valid UTF-8, or longer than 255 bytes.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A path that is set aside. `code` is for programs, the message for people."""
+
+    path: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What is left to do, in numbers, and what cannot be done."""
+
+    up_files: int = 0
+    up_bytes: int = 0
+    down_files: int = 0
+    down_bytes: int = 0
+    conflicts: int = 0
+    held_deletions: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+class Pending:
+    """Intents and request ids, kept in the state database."""
+
+    def __init__(self, trees: Trees, clock: Clock, randomness: Randomness) -> None:
+        self._trees = trees
+        self._run = trees.database.connection.execute
+        self._clock = clock
+        self._randomness = randomness
+
+    # Intents
+
+    def write(self, intents: Iterable[Intent]) -> None:
+        """Note steps before they begin; durable when this returns."""
+        with self._trees.transaction():
+            for intent in intents:
+                self._run(
+                    "INSERT OR REPLACE INTO intents VALUES (?, ?)",
+                    (intent.staged, json.dumps(asdict(intent))),
+                )
+
+    def intents(self) -> list[Intent]:
+        """Steps that began before a crash and were not recorded as done."""
+        return [
+            _intent(json.loads(row[0])) for row in self._run("SELECT data FROM intents").fetchall()
+        ]
+
+    def done(self, intents: Iterable[Intent]) -> None:
+        """These are recorded, or were given up; in the caller's transaction."""
+        for intent in intents:
+            self._run("DELETE FROM intents WHERE staged = ?", (intent.staged,))
+
+    # Request ids
+
+    def op_ids(self, subjects: Sequence[tuple[object, ...]]) -> list[str]:
+        """The id of each request: the same as long as the same thing is asked.
+
+        So a request whose answer was lost, by the network or by a crash, gets that answer.
+        """
+        found: list[str] = []
+        with self._trees.transaction():
+            for subject in subjects:
+                key = hashlib.sha256(repr(subject).encode()).hexdigest()
+                row = self._run("SELECT op_id FROM op_ids WHERE subject = ?", (key,)).fetchone()
+                op_id = row[0] if row else self._randomness.new_id()
+                if row is None:
+                    self._run(
+                        "INSERT INTO op_ids VALUES (?, ?, ?)", (key, op_id, self._clock.now_ns())
+                    )
+                found.append(op_id)
+        return found
+
+    def forget_op_ids(self, op_ids: Iterable[str]) -> None:
+        """Their answers are recorded, or the request must be another one."""
+        for op_id in op_ids:
+            self._run("DELETE FROM op_ids WHERE op_id = ?", (op_id,))
+
+    def sweep(self) -> None:
+        """Drop the ids of requests that the server has forgotten too."""
+        self._run("DELETE FROM op_ids WHERE made_ns < ?", (self._clock.now_ns() - OP_ID_KEPT_NS,))
+
+
+def read_status(trees: Trees) -> Status:
+    """The status as of the last committed step. From any thread."""
+    with trees.database.reading() as connection:
+        rows = connection.execute
+        up = rows(
+            "SELECT count(*), coalesce(sum(size), 0) FROM ("
+            " SELECT local.size_bytes AS size FROM dirty_locals JOIN local USING (local_id)"
+            "  WHERE kind = 'file' AND set_aside IS NULL AND code IS NULL"
+            " UNION ALL SELECT local.size_bytes FROM dirty_items JOIN synced USING (item_id)"
+            "  JOIN local USING (local_id) WHERE kind = 'file' AND code IS NULL AND CASE"
+            "  WHEN local.content_hash IS NULL THEN local.size_bytes <> synced.size_bytes"
+            "   OR local.mtime_ns <> synced.mtime_ns"
+            "  ELSE local.content_hash IS NOT synced.content_hash END)"
+        ).fetchone()
+        down = rows(
+            "SELECT count(*), coalesce(sum(remote.size_bytes), 0) FROM dirty_items"
+            " JOIN remote USING (item_id) LEFT JOIN synced USING (item_id)"
+            " WHERE NOT remote.is_folder AND code IS NULL"
+            " AND remote.version_id IS NOT synced.version_id"
+        ).fetchone()
+        conflicts = rows(
+            "SELECT count(*) FROM local WHERE kind = 'file'"
+            " AND instr(name, CAST(' (conflicted copy, ' AS BLOB))"
+        ).fetchone()[0]
+        held = rows("SELECT value FROM meta WHERE key = 'held_deletions'").fetchone()
+        problems = [
+            Problem(printable(trees.path_seen(connection, local_id)), code, message)
+            for local_id, code, message in rows(
+                "SELECT local_id, set_aside, NULL FROM local WHERE set_aside IS NOT NULL"
+                " UNION ALL SELECT local_id, code, message FROM unreadable"
+                " UNION ALL SELECT local_id, code, message FROM dirty_locals"
+                "  WHERE code IS NOT NULL"
+            ).fetchall()
+        ]
+        for item_id, local_id, code, message in rows(
+            "SELECT item_id, local.local_id, code, message FROM dirty_items"
+            " LEFT JOIN synced USING (item_id) LEFT JOIN local USING (local_id)"
+            " WHERE code IS NOT NULL"
+        ).fetchall():
+            path = trees.path_seen(connection, local_id) if local_id is not None else ()
+            path = path or trees.remote_path_seen(connection, item_id)
+            problems.append(Problem(printable(path), code, message))
+    return Status(
+        up_files=up[0],
+        up_bytes=up[1],
+        down_files=down[0],
+        down_bytes=down[1],
+        conflicts=conflicts,
+        held_deletions=int(held[0]) if held else 0,
+        problems=sorted(
+            (
+                Problem(each.path, each.code, each.message or MESSAGES.get(each.code, ""))
+                for each in problems
+            ),
+            key=lambda problem: problem.path,
+        ),
+    )
+
+
+def _intent(data: dict[str, object]) -> Intent:
+    def signature(value: object) -> Signature | None:
+        return Signature(**value) if isinstance(value, dict) else None
+
+    remote = data["remote"]
+    path = data["path"]
+    assert isinstance(path, list)  # noqa: S101  (we wrote it)
+    names: Path = tuple(str(name) for name in path)
+    return Intent(
+        staged=str(data["staged"]),
+        step=str(data["step"]),
+        item_id=str(data["item_id"]),
+        local_id=int(str(data["local_id"])),
+        path=names,
+        staged_signature=signature(data["staged_signature"]),
+        expected=signature(data["expected"]),
+        remote=RemoteItem(**remote) if isinstance(remote, dict) else None,
+    )

@@ -1,0 +1,138 @@
+"""What the parts of apply share: the ports, the books, and what a round has brought up."""
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sync_client.conflicts import conflict_name
+from sync_client.errors import ApiProblem, PathProblem
+from sync_client.feed import Feed
+from sync_client.names import name_key
+from sync_client.nodes import LocalNode, RemoteItem, SyncedItem
+from sync_client.operations import Operation
+from sync_client.pending import Pending
+from sync_client.ports import Api, Clock, FileSystem, Path, Randomness, Transfers
+from sync_client.trees import Trees
+
+# A file that is being written is looked at again after this, in nanoseconds.
+BUSY_NS = 1_000_000_000
+
+# A path with a problem is tried again after this, or when it changes.
+PROBLEM_NS = 600 * 1_000_000_000
+
+# A step that was refused this often although it looked right is a problem of its path.
+MAX_REFUSALS = 3
+
+# Refusals that say our picture of the server is old: pull, then plan again.
+STALE_CODES = frozenset(
+    {"stale-precondition", "not-found", "name-taken", "move-into-itself", "upload-expired",
+     "version-conflict"}
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Workbench:
+    """One round's tools and findings."""
+
+    trees: Trees
+    fs: FileSystem
+    api: Api
+    transfers: Transfers
+    feed: Feed
+    pending: Pending
+    clock: Clock
+    randomness: Randomness
+    device_name: str
+    on_progress: Callable[[], None]
+    # Folders in which something was not as Local has it.
+    rescan: set[Path] = field(default_factory=set)
+    # Whether the server has news, ours included.
+    pull: bool = False
+    _refusals: dict[tuple[object, ...], int] = field(default_factory=dict)
+
+    def look_again(self, *folders: Path) -> None:
+        """The disk is not as expected there: scan before the next plan."""
+        self.rescan.update(folders)
+
+    def wait_for_writer(self, operation: Operation, folder: Path) -> None:
+        """Somebody is writing the file: leave it alone for a moment."""
+        self.look_again(folder)
+        self.trees.postpone(
+            item_id=operation.item_id,
+            local_id=operation.local_id,
+            due_ns=self.clock.now_ns() + BUSY_NS,
+        )
+
+    def set_aside(self, operation: Operation, code: str, message: str) -> None:
+        """List the entry as a problem and go on with the others."""
+        self.trees.postpone(
+            item_id=operation.item_id,
+            local_id=operation.local_id,
+            due_ns=self.clock.now_ns() + PROBLEM_NS,
+            code=code,
+            message=message,
+        )
+
+    def refused(self, operation: Operation, problem: ApiProblem) -> None:
+        """The server refused: our picture of it is old, or the entry has a problem."""
+        if problem.code in STALE_CODES:
+            self.pull = True
+            key = (operation.action, operation.item_id, operation.local_id)
+            self._refusals[key] = self._refusals.get(key, 0) + 1
+            if self._refusals[key] < MAX_REFUSALS:
+                return
+            del self._refusals[key]
+        self.set_aside(operation, problem.code, problem.detail)
+
+    def trouble(self, operation: Operation, problem: PathProblem, folder: Path) -> None:
+        """The disk refused one path."""
+        if problem.code in {"changed-while-reading", "changed-meanwhile"}:
+            self.wait_for_writer(operation, folder)
+        else:
+            self.set_aside(operation, problem.code, str(problem))
+
+    def node_of(self, item_id: str | None) -> LocalNode | None:
+        """The local folder that a folder of the server is."""
+        synced = self.trees.synced(item_id) if item_id is not None else None
+        return self.trees.local(synced.local_id) if synced is not None else None
+
+    def item_of(self, local_id: int | None) -> RemoteItem | None:
+        """The folder of the server that a local folder is."""
+        synced = self.trees.synced_of_local(local_id) if local_id is not None else None
+        return self.trees.remote(synced.item_id) if synced is not None else None
+
+    def free_conflict_name(self, node: LocalNode) -> str:
+        """A name beside a node that neither the disk nor the server has yet."""
+        day = datetime.datetime.fromtimestamp(self.clock.now_ns() / 1e9, datetime.UTC).date()
+        folder = self.item_of(node.parent_id)
+        counter = 1
+        while True:
+            name = conflict_name(node.name, device_name=self.device_name, day=day, counter=counter)
+            key = name_key(name)
+            taken = bool(node.parent_id and self.trees.local_in_place(node.parent_id, key)) or (
+                folder is not None and bool(self.trees.remote_in_place(folder.item_id, key))
+            )
+            if not taken:
+                return name
+            counter += 1
+
+    def is_one_thing(self, local: LocalNode, remote: RemoteItem) -> SyncedItem:
+        """Both were found to have the same content; what differs besides is the server's say.
+
+        Synced gets the disk's name, time and executable bit, so that whatever the server has
+        differently looks like its change, and is applied here.
+        """
+        return SyncedItem(
+            item_id=remote.item_id,
+            local_id=local.local_id,
+            parent_id=remote.parent_id,
+            parent_local_id=local.parent_id,
+            name=local.name,
+            is_folder=remote.is_folder,
+            version_id=remote.version_id,
+            content_hash=remote.content_hash,
+            size_bytes=remote.size_bytes,
+            mtime_ns=local.signature.mtime_ns if not remote.is_folder else 0,
+            executable=local.signature.executable,
+            signature=local.signature,
+        )
