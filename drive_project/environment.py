@@ -75,6 +75,9 @@ def _fingerprint(requirements: str) -> str:
 
 def _is_usable() -> bool:
     python = VENV / "bin" / "python"
+    # Absent on the first run; a link to a Python that was removed does not "exist" either.
+    if not python.exists():
+        return False
     probe = subprocess.run(
         [python, "-c", "import pip, sys; print(sys.version_info[:2], sys.prefix)"],
         capture_output=True,
