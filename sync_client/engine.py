@@ -179,6 +179,7 @@ class Engine:
         )
         with trees.transaction():
             trees.clear(item_ids=found.clean_items, local_ids=found.clean_locals)
+            trees.drop_stale_marks()
             trees.set_meta("held_deletions", str(found.held_deletions))
             if found.deletions == 0:
                 # A confirmation is for one deletion, not for the next.

@@ -536,6 +536,18 @@ class Trees:
         for row in rows:
             yield Entry(local=_local_node(row), remote=None, synced=None)
 
+    def drop_stale_marks(self) -> None:
+        """Forget marks of what is in no tree any more."""
+        self._run(
+            "DELETE FROM dirty_items WHERE NOT EXISTS"
+            " (SELECT 1 FROM remote WHERE remote.item_id = dirty_items.item_id)"
+            " AND NOT EXISTS (SELECT 1 FROM synced WHERE synced.item_id = dirty_items.item_id)"
+        )
+        self._run(
+            "DELETE FROM dirty_locals WHERE NOT EXISTS"
+            " (SELECT 1 FROM local WHERE local.local_id = dirty_locals.local_id)"
+        )
+
     def is_settled(self) -> bool:
         """Whether nothing has to be compared and nothing is set aside."""
         return not self._any("dirty_items", "dirty_locals", "unreadable") and not (
