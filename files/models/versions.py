@@ -85,6 +85,11 @@ class FileVersion(models.Model):
                 fields=["expires_at"],
                 condition=Q(status="pending"),
             ),
+            models.Index(
+                name="files_version_unconfirmed",
+                fields=["committed_at"],
+                condition=Q(status="committed", is_content_hash_confirmed=False),
+            ),
         ]
 
     def __str__(self) -> str:
