@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from drive_project import health
+from drive_project import health, setup_page
 from drive_project.common import problem
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -16,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("files.api.urls")),
     path("problems/<slug:code>", problem.problem_page, name="problem"),
     path("accounts/", include("allauth.urls")),
+    path("setup/<str:code>", setup_page.setup, name="setup"),
     path("dashboard/", include("drive_project.dashboard.urls")),
     path("admin/", admin.site.urls),
     path("", include("files.web.urls")),

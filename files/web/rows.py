@@ -1,0 +1,59 @@
+"""Items as the lists show them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.urls import reverse
+
+from files.models import File, Folder
+from files.web import words
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a list. `size_bytes` is None for a folder."""
+
+    id: UUID
+    type: str
+    name: str
+    href: str
+    icon: str
+    kind: str
+    rev: int
+    modified_at: datetime
+    size_bytes: int | None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.type == "folder"
+
+
+def row_of(item: Folder | File) -> Row:
+    """An item of the person's own drive: a folder opens, a file is downloaded."""
+    if isinstance(item, Folder):
+        return _row(item, reverse("web:folder", args=[item.pk]))
+    return _row(item, f"/api/v1/files/{item.pk}/content")
+
+
+def linked_row_of(item: Folder | File, token: str) -> Row:
+    """The same for whoever came by a link."""
+    if isinstance(item, Folder):
+        return _row(item, reverse("web:link-folder", args=[token, item.pk]))
+    return _row(item, reverse("web:link-file", args=[token, item.pk]))
+
+
+def _row(item: Folder | File, href: str) -> Row:
+    is_folder = isinstance(item, Folder)
+    icon, kind = ("folder", "folder") if is_folder else words.kind_of(item.name)
+    return Row(
+        id=item.pk,
+        type="folder" if is_folder else "file",
+        name=item.name,
+        href=href,
+        icon=icon,
+        kind=kind,
+        rev=item.rev,
+        modified_at=item.modified_at,
+        size_bytes=None if isinstance(item, Folder) else item.size_bytes,
+    )

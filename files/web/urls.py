@@ -1,0 +1,18 @@
+"""The addresses of the pages."""
+
+from django.urls import path
+
+from files.web import shared, views
+
+app_name = "web"
+urlpatterns = [
+    path("", views.folder, name="root"),
+    path("folders/<uuid:folder_id>", views.folder, name="folder"),
+    path("trash", views.trash_page, name="trash"),
+    path("devices", views.devices_page, name="devices"),
+    path("account", views.account, name="account"),
+    path("icons.svg", views.sprite, name="icons"),
+    path("s/<str:token>", shared.link, name="link"),
+    path("s/<str:token>/folders/<uuid:folder_id>", shared.link_folder, name="link-folder"),
+    path("s/<str:token>/files/<uuid:file_id>", shared.link_file, name="link-file"),
+]

@@ -1,0 +1,149 @@
+"""The pages of a signed-in person. Each reads, for that person, and renders."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.cache import patch_cache_control
+from django.views.decorators.http import require_safe
+
+from drive_project.common.errors import ServiceUnavailable
+from files import events, queries
+from files.api.items import decode_page, encode_page
+from files.journal import encode_cursor
+from files.models import StorageAccount
+from files.queries.changes import latest_positions
+from files.queries.listings import Sort, children, trash
+from files.services import devices
+from files.web import icons
+from files.web.access import DeviceRequest, signed_in
+from files.web.rows import Row, row_of
+
+# The first page is HTML: a row costs a quarter of a millisecond in templates. Further ones
+# come from the API.
+FIRST_ROWS = 100
+FOREVER_SECONDS = 365 * 24 * 3600
+
+
+def _page(request: DeviceRequest, template: str, here: str, **context: Any) -> HttpResponse:
+    """A page in the frame: `here` is the place in the side bar."""
+    storage = StorageAccount.objects.get(owner=request.user)
+    return render(request, template, {"here": here, "own_storage": storage, **context})
+
+
+@require_safe
+@signed_in
+def folder(request: DeviceRequest, folder_id: UUID | None = None) -> HttpResponse:
+    """GET / and /folders/ID: what is in a folder."""
+    user = request.user
+    shown = queries.own_root(user) if folder_id is None else queries.get_folder(user, folder_id)
+    sort = request.GET.get("sort", "")
+    sort = sort if sort in set(Sort) else Sort.NAME.value
+    descending = request.GET.get("order") == "desc"
+    # Before the list is read: a change in between is shown twice, which is harmless.
+    cursor = encode_cursor(latest_positions(user))
+    listed = children(shown, sort=Sort(sort), descending=descending, limit=FIRST_ROWS)
+    return _page(
+        request,
+        "web/folder.html",
+        "files",
+        folder=shown,
+        path=queries.path_of(shown),
+        rows=[row_of(item) for item in listed.items],
+        next_cursor=encode_page(listed.next_place) if listed.next_place else "",
+        changes_cursor=cursor,
+        sort=sort,
+        order="desc" if descending else "asc",
+        columns=_columns(sort, descending),
+        blank=_BLANK,
+    )
+
+
+def _columns(sort: str, descending: bool) -> list[dict[str, str]]:
+    """The heads of the list: a click on the present order turns it round."""
+    return [
+        {
+            "key": key,
+            "title": title,
+            "css": css,
+            "sorted": ("descending" if descending else "ascending") if key == sort else "",
+            "order": "desc" if key == sort and not descending else "asc",
+        }
+        for key, title, css in (
+            ("name", "Name", "name-head"),
+            ("modified", "Modified", "modified"),
+            ("size", "Size", "size"),
+        )
+    ]
+
+
+# What the page's script fills in for the rows that it makes.
+_BLANK = {"name": "", "href": "", "icon": "file", "kind": "other", "is_folder": False}
+
+
+@require_safe
+@signed_in
+def trash_page(request: DeviceRequest) -> HttpResponse:
+    """GET /trash: what was deleted and can come back."""
+    place = decode_page(request.GET.get("cursor", ""), 3)
+    listed = trash(request.user, place=place, limit=FIRST_ROWS)
+    rows: list[dict[str, Any]] = []
+    for item, original_path in listed.items:
+        row: Row = row_of(item)
+        deleted_at = item.deleted_at
+        if deleted_at is None:
+            continue
+        rows.append(
+            {
+                "row": row,
+                "folder_path": original_path.rpartition("/")[0] or "/",
+                "deleted_at": deleted_at,
+                "expires_at": deleted_at + settings.TRASH_RETENTION,
+            }
+        )
+    return _page(
+        request,
+        "web/trash.html",
+        "trash",
+        rows=rows,
+        next_cursor=encode_page(listed.next_place) if listed.next_place else "",
+        retention_days=settings.TRASH_RETENTION // timedelta(days=1),
+    )
+
+
+@require_safe
+@signed_in
+def devices_page(request: DeviceRequest) -> HttpResponse:
+    """GET /devices: every program and browser that is signed in."""
+    signed_in_devices = devices.devices_of(request.user)
+    try:
+        online = events.online_devices(device.pk for device in signed_in_devices)
+    except ServiceUnavailable:
+        # Without Redis nobody knows who is connected; the list itself is right.
+        online = set()
+    return _page(
+        request,
+        "web/devices.html",
+        "devices",
+        devices=signed_in_devices,
+        this=request.device,
+        online=online,
+    )
+
+
+@require_safe
+@signed_in
+def account(request: DeviceRequest) -> HttpResponse:
+    """GET /account: storage, links, and how the pages look."""
+    return _page(request, "web/account.html", "account")
+
+
+@require_safe
+def sprite(request: HttpRequest) -> HttpResponse:
+    """GET /icons.svg: the icons of all pages."""
+    answer = HttpResponse(icons.sprite(), content_type="image/svg+xml")
+    patch_cache_control(answer, public=True, max_age=FOREVER_SECONDS, immutable=True)
+    return answer

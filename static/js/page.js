@@ -1,0 +1,46 @@
+// What every signed-in page does: its times, and the menu of the account.
+
+import { keepTimesFresh } from "./format.js";
+import { openMenu } from "./menu.js";
+import { make } from "./dom.js";
+
+const THEMES = { system: "sun-moon", light: "sun", dark: "moon" };
+
+/** Remember a theme on this browser and show it at once. */
+export function setTheme(theme) {
+  const year = 365 * 24 * 3600;
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  const age = theme === "system" ? 0 : year;
+  document.cookie = `theme=${theme}; Path=/; Max-Age=${age}; SameSite=Lax${secure}`;
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+}
+
+export function currentTheme() {
+  return document.documentElement.dataset.theme ?? "system";
+}
+
+/** Call once, from the module of the page. */
+export function startPage() {
+  keepTimesFresh();
+  const me = document.querySelector("#me");
+  me.hidden = false;
+  me.addEventListener("click", () => {
+    const themes = Object.keys(THEMES);
+    const next = themes[(themes.indexOf(currentTheme()) + 1) % themes.length];
+    openMenu(
+      me,
+      [
+        { label: "Account", icon: "user", href: "/account" },
+        { label: `Theme: ${currentTheme()}`, icon: THEMES[currentTheme()], run: () => setTheme(next) },
+        null,
+        {
+          label: "Sign out",
+          icon: "log-out",
+          run: () => document.querySelector("#sign-out").submit(),
+        },
+      ],
+      { head: make("div", { class: "who small muted" }, me.dataset.email) },
+    );
+  });
+}
