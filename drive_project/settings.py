@@ -421,8 +421,11 @@ LOGGING = {
         ),
     },
     "loggers": {
-        # Daphne and Django log request lines; block URLs in them are secrets.
+        # These log request lines, some at DEBUG only; block URLs in them are secrets.
         "django.request": {"level": "ERROR"},
         "daphne": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "urllib3": {"level": "INFO"},
+        "botocore": {"level": "INFO"},
     },
 }
