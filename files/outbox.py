@@ -36,6 +36,7 @@ VERSIONS_AT_ONCE = 1_000
 DIRECT_DELIVERY_TIME = timedelta(seconds=10)
 # How long a message that could not be delivered waits for its next turn.
 RETRY_AFTER = timedelta(seconds=30)
+MAX_FAILURES = 3
 # What a receiver that is away for the moment raises.
 _AWAY = (DriveError, DatabaseError, RedisError, OSError)
 
@@ -84,11 +85,16 @@ def relay(limit: int = 500) -> int:
 
 def _deliver_one_by_one(messages: Sequence[OutboxMessage]) -> None:
     """After a failure: one message that nobody can take must not hold up the others."""
+    failures = 0
     for message in messages:
-        try:
-            _deliver([message])
-        except _AWAY:
-            OutboxMessage.objects.filter(pk=message.pk).update(due_at=timezone.now() + RETRY_AFTER)
+        # After a few the receiver is away, and each further try would cost its timeout.
+        if failures < MAX_FAILURES:
+            try:
+                _deliver([message])
+                continue
+            except _AWAY:
+                failures += 1
+        OutboxMessage.objects.filter(pk=message.pk).update(due_at=timezone.now() + RETRY_AFTER)
 
 
 def _portions(rows: list[Any]) -> list[list[Any]]:
