@@ -9,10 +9,11 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from blocks import proofs
@@ -27,6 +28,9 @@ from blocks.service import (
 )
 from blocks.storage import ObjectStore
 from drive_project.common.errors import InvalidRequest, NotFound, ServiceUnavailable
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
 
 log = logging.getLogger(__name__)
 
@@ -99,17 +103,24 @@ def _readable_lists(file_version_ids: Sequence[UUID]) -> dict[UUID, BlockList]:
     return lists
 
 
-def _placed(block_list: BlockList, start_index: int, end_index: int) -> list[Placed]:
-    """The blocks of a range with their places. Raises NotFound where one is not readable."""
-    rows = proofs.rows_of([block_list.pk]).filter(
-        block_sequence_index__gte=start_index, block_sequence_index__lt=end_index
-    )
+def _check(
+    block_list: BlockList, rows: "QuerySet[WithAnnotations[FileVersionBlock, proofs.Answers]]"
+) -> None:
+    """Raises NotFound where one of these rows of the list is not readable."""
     may_read = Q(is_ready=True)
     if block_list.state == ListState.COMMITTED:
         # A damaged block too: whoever reads it checks the hash, and keeps the others.
         may_read |= ~Q(block_hash__state=BlockState.AWAITED)
     if rows.exclude(may_read).exists():
         raise NotFound(file_version_id=str(block_list.pk))
+
+
+def _placed(block_list: BlockList, start_index: int, end_index: int) -> list[Placed]:
+    """The blocks of a range with their places. Raises NotFound where one is not readable."""
+    rows = proofs.rows_of([block_list.pk]).filter(
+        block_sequence_index__gte=start_index, block_sequence_index__lt=end_index
+    )
+    _check(block_list, rows)
     return [
         Placed(*row)
         for row in rows.order_by("block_sequence_index").values_list(
@@ -163,6 +174,8 @@ def stream(
     if start < 0 or length < 0:
         raise InvalidRequest("start and length are at least 0.")
     block_list = _readable_lists([file_version_id])[file_version_id]
+    if block_list.state == ListState.OPEN:
+        _check(block_list, proofs.rows_of([file_version_id]))
     return _pieces(store, block_list, start, start + length)
 
 

@@ -82,13 +82,13 @@ class Device:
     device_id: UUID = field(default_factory=new_id)
     namespace_id: UUID = field(default_factory=new_id)
 
-    def version(self, blocks: Sequence[bytes], **changes: object) -> NewVersion:
+    def version(self, contents: Sequence[bytes], **changes: object) -> NewVersion:
         fields: dict[str, object] = {
             "file_version_id": new_id(),
             "file_id": new_id(),
             "namespace_id": self.namespace_id,
             "device_id": self.device_id,
-            "blocks": [claim(data) for data in blocks],
+            "blocks": [claim(data) for data in contents],
             **changes,
         }
         return NewVersion(**fields)  # type: ignore[arg-type]

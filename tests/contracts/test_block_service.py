@@ -1,0 +1,694 @@
+"""What every Block Service promises, on every store. The actors are devices and namespaces."""
+
+import hashlib
+from collections.abc import Sequence
+
+import pytest
+
+from blocks.local import LocalBlockService
+from blocks.service import (
+    FIRST_URLS,
+    MAX_BLOCK_BYTES,
+    MAX_BLOCKS_PER_CALL,
+    MAX_PACK_BYTES,
+    BlockClaim,
+    BlockService,
+    LocationState,
+    NewPack,
+    PackedBlock,
+    RefreshedUploads,
+    Settlement,
+    Verdict,
+    VersionRange,
+    VersionToCommit,
+)
+from blocks.storage import ObjectStore
+from drive_project.common.errors import InvalidRequest, NotFound, UploadExpired
+from drive_project.common.ids import new_id
+from tests.blocks.devices import Device, Door, pack_of, sha256
+
+BIG = [bytes([65 + number]) * 300_000 for number in range(3)]
+SMALL = [b"small block %d" % number for number in range(5)]
+
+
+@pytest.fixture
+def service(store: ObjectStore, db: None) -> BlockService:
+    return LocalBlockService(store)
+
+
+@pytest.fixture
+def laptop(service: BlockService) -> Device:
+    """Alice's, in her namespace."""
+    return Device(service, Door())
+
+
+@pytest.fixture
+def phone(service: BlockService, laptop: Device) -> Device:
+    """Alice's too: the same namespace."""
+    return Device(service, Door(), namespace_id=laptop.namespace_id)
+
+
+@pytest.fixture
+def stranger(service: BlockService) -> Device:
+    """Mallory's, in a namespace of her own."""
+    return Device(service, Door())
+
+
+def states(device: Device, blocks: Sequence[bytes]) -> list[LocationState]:
+    """What the device is told about these blocks, in an upload that is given up at once."""
+    version = device.version(blocks)
+    told = [location.state for location in device.begin(version)]
+    device.settle(version, is_committed=False)
+    return told
+
+
+# --- The plain path -------------------------------------------------------------------------
+
+
+def test_what_one_device_sends_another_reads(laptop: Device, phone: Device) -> None:
+    blocks = [BIG[0], SMALL[0], BIG[1], BIG[0]]
+
+    version = laptop.upload(blocks)
+
+    assert phone.download(version) == blocks
+    assert phone.read(version) == b"".join(blocks)
+
+
+def test_a_verdict_has_the_digest_of_the_ordered_list(laptop: Device) -> None:
+    version = laptop.version(BIG)
+    laptop.begin(version)
+    laptop.send(version, BIG)
+
+    verdict = laptop.verdict(version)
+
+    digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in BIG))
+    assert (verdict.verdict, verdict.blocks_digest) == (Verdict.READY, digest.hexdigest())
+    assert laptop.verdict(version) == verdict
+
+
+def test_an_empty_file_is_ready_at_once(laptop: Device) -> None:
+    version = laptop.version([])
+
+    assert laptop.begin(version) == []
+    assert laptop.verdict(version).verdict == Verdict.READY
+    laptop.settle(version)
+    assert laptop.download(version) == []
+    assert laptop.read(version) == b""
+
+
+def test_a_range_of_a_version(laptop: Device) -> None:
+    version = laptop.upload([BIG[0], SMALL[0], BIG[1]])
+    whole = BIG[0] + SMALL[0] + BIG[1]
+
+    for start, length in [(0, 1), (299_990, 30), (300_005, 3), (299_000, 302_000), (7, 0)]:
+        assert laptop.read(version, start, length) == whole[start : start + length]
+    assert laptop.read(version, len(whole) - 3, 100) == whole[-3:]
+    assert laptop.read(version, len(whole) + 1, 10) == b""
+
+
+def test_each_distinct_block_is_named_once_in_order(laptop: Device) -> None:
+    locations = laptop.begin(laptop.version([BIG[1], BIG[0], BIG[1]]))
+
+    assert [location.block_hash for location in locations] == [sha256(BIG[1]), sha256(BIG[0])]
+    assert [location.size_bytes for location in locations] == [300_000, 300_000]
+
+
+def test_the_first_big_blocks_come_with_urls(laptop: Device) -> None:
+    blocks = [b"%06d" % number * 50_000 for number in range(FIRST_URLS + 5)]
+
+    locations = laptop.begin(laptop.version([SMALL[0], *blocks]))
+
+    assert [location.upload is not None for location in locations] == [
+        False,
+        *[True] * FIRST_URLS,
+        *[False] * 5,
+    ]
+
+
+def test_a_url_from_init_is_enough(laptop: Device) -> None:
+    version = laptop.version(BIG)
+    for location, data in zip(laptop.begin(version), BIG, strict=True):
+        assert location.upload is not None
+        laptop.put(location.upload, data)
+
+    assert laptop.verdict(version).verdict == Verdict.READY
+
+
+def test_several_versions_begin_in_one_call(service: BlockService, laptop: Device) -> None:
+    versions = [laptop.version(BIG[:2]), laptop.version(BIG[1:]), laptop.version([])]
+
+    answers = service.get_or_create_block_locations(versions=versions, readable=[])
+
+    assert [[each.block_hash for each in answer] for answer in answers] == [
+        [sha256(data) for data in BIG[:2]],
+        [sha256(data) for data in BIG[1:]],
+        [],
+    ]
+    # A block that two of them name comes with one URL.
+    urls = [each.upload for answer in answers for each in answer if each.upload]
+    assert len({url.url for url in urls}) == len(urls) == 3
+
+
+# --- Held, and what strangers have ----------------------------------------------------------
+
+
+def test_a_block_in_reach_is_held(laptop: Device, phone: Device) -> None:
+    laptop.upload(BIG)
+
+    assert states(phone, BIG) == [LocationState.HELD] * 3
+    version = phone.version(BIG)
+    phone.begin(version)
+    assert phone.verdict(version).verdict == Verdict.READY
+
+
+def test_a_strangers_block_is_answered_like_a_new_one(laptop: Device, stranger: Device) -> None:
+    laptop.upload(BIG[:1])
+
+    known, new = stranger.begin(stranger.version(BIG[:2]))
+
+    assert known.state == new.state == LocationState.SEND
+    assert known.upload is not None
+    assert new.upload is not None
+    assert known.upload.headers.keys() == new.upload.headers.keys()
+    assert len(known.upload.url) == len(new.upload.url)
+
+
+def test_naming_a_hash_is_no_way_to_its_bytes(
+    service: BlockService, laptop: Device, stranger: Device
+) -> None:
+    secret = laptop.upload(BIG[:1])
+    thief = stranger.version(BIG[:1])
+    stranger.begin(thief)
+
+    verdict = stranger.verdict(thief)
+
+    assert (verdict.verdict, verdict.missing) == (Verdict.MISSING_BLOCKS, (sha256(BIG[0]),))
+    with pytest.raises(NotFound):
+        service.get_block_download_urls(ranges=[VersionRange(thief.file_version_id)])
+    with pytest.raises(NotFound):
+        service.read_version(file_version_id=thief.file_version_id, start=0, length=1)
+    with pytest.raises(NotFound):
+        service.copy_version(source_version_id=thief.file_version_id, version=stranger.version([]))
+    assert laptop.read(secret) == BIG[0]
+
+
+def test_sending_the_bytes_is_the_proof(laptop: Device, stranger: Device) -> None:
+    first = laptop.upload(BIG[:1])
+
+    second = stranger.upload(BIG[:1])
+
+    assert stranger.read(second) == laptop.read(first) == BIG[0]
+
+
+def test_an_open_upload_holds_nothing_for_others(laptop: Device, phone: Device) -> None:
+    version = laptop.version(BIG[:1])
+    laptop.begin(version)
+    laptop.send(version, BIG[:1])
+    assert laptop.verdict(version).verdict == Verdict.READY
+
+    assert states(phone, BIG[:1]) == [LocationState.SEND]
+
+
+def test_a_removed_version_holds_nothing(laptop: Device, phone: Device) -> None:
+    version = laptop.upload(BIG[:1])
+
+    laptop.settle(version, is_committed=False)
+
+    assert states(phone, BIG[:1]) == [LocationState.SEND]
+    # For the device that sent it as well: "nothing to send" would tell of a stranger's.
+    assert states(laptop, BIG[:1]) == [LocationState.SEND]
+
+
+def test_what_a_device_proved_counts_for_its_open_uploads(laptop: Device, phone: Device) -> None:
+    first, second = laptop.version(BIG[:1]), laptop.version(BIG[:1])
+    laptop.begin(first)
+    laptop.begin(second)
+    laptop.send(first, BIG[:1])
+
+    assert laptop.verdict(first).verdict == Verdict.READY
+    assert laptop.verdict(second).verdict == Verdict.READY
+    assert states(phone, BIG[:1]) == [LocationState.SEND]
+
+
+def test_a_wrong_size_is_answered_like_a_new_block(laptop: Device, phone: Device) -> None:
+    laptop.upload(BIG[:1])
+    liar = phone.version([], blocks=[BlockClaim(sha256(BIG[0]), 299_999)])
+
+    [location] = phone.begin(liar)
+
+    assert location.state == LocationState.SEND
+    assert phone.verdict(liar).verdict == Verdict.MISSING_BLOCKS
+
+
+def test_held_moves_with_the_file(
+    service: BlockService, laptop: Device, phone: Device, stranger: Device
+) -> None:
+    version = laptop.upload(BIG[:1])
+
+    service.settle_versions(
+        settlements=[
+            Settlement(
+                version.file_version_id,
+                is_committed=True,
+                file_id=version.file_id,
+                namespace_id=stranger.namespace_id,
+            )
+        ]
+    )
+
+    assert states(stranger, BIG[:1]) == [LocationState.HELD]
+    assert states(phone, BIG[:1]) == [LocationState.SEND]
+
+
+# --- Sending, and resuming ------------------------------------------------------------------
+
+
+def refresh(
+    device: Device,
+    version_id: object,
+    done: Sequence[bytes] = (),
+    want: Sequence[bytes] = (),
+) -> RefreshedUploads:
+    return device.service.refresh_upload_urls(
+        file_version_id=version_id,  # type: ignore[arg-type]
+        device_id=device.device_id,
+        done=[sha256(data) for data in done],
+        want=[sha256(data) for data in want],
+    )
+
+
+def test_what_is_reported_is_verified(laptop: Device) -> None:
+    version = laptop.version(BIG)
+    laptop.begin(version)
+    laptop.send(version, BIG[:2])
+
+    answer = refresh(laptop, version.file_version_id, done=BIG)
+
+    assert answer.verified == (sha256(BIG[0]), sha256(BIG[1]))
+    assert answer.missing == (sha256(BIG[2]),)
+
+
+def test_urls_come_for_what_is_wanted_and_missing(laptop: Device) -> None:
+    version = laptop.version(BIG + SMALL)
+    laptop.begin(version)
+    laptop.send(version, BIG[:1])
+
+    answer = refresh(
+        laptop, version.file_version_id, done=BIG[:1], want=[BIG[0], SMALL[0], b"not in it"]
+    )
+
+    assert answer.uploads.keys() == {sha256(SMALL[0])}
+    assert answer.missing == tuple(sha256(data) for data in BIG[1:] + SMALL)
+
+
+def test_a_fresh_url_leads_to_the_same_place(laptop: Device) -> None:
+    version = laptop.version(BIG[:1])
+    [location] = laptop.begin(version)
+    answer = refresh(laptop, version.file_version_id, want=BIG[:1])
+
+    assert location.upload is not None
+    first, second = location.upload.url, answer.uploads[sha256(BIG[0])].url
+    assert first.partition("?")[0] == second.partition("?")[0]
+
+
+def test_an_upload_is_resumed_without_knowing_anything(laptop: Device) -> None:
+    version = laptop.version(BIG + SMALL)
+    laptop.begin(version)
+    laptop.send(version, BIG[:2])
+    laptop.send_pack(SMALL)
+
+    answer = refresh(laptop, version.file_version_id)
+
+    assert answer.missing == (sha256(BIG[2]),)
+
+
+def test_beginning_again_takes_no_second_reference(laptop: Device, phone: Device) -> None:
+    version = laptop.version(BIG)
+    first = laptop.begin(version)
+    again = laptop.begin(version)
+    laptop.send(version, BIG)
+    assert laptop.verdict(version).verdict == Verdict.READY
+    laptop.settle(version)
+
+    assert [each.block_hash for each in first] == [each.block_hash for each in again]
+    assert laptop.download(version) == BIG
+    assert [each.state for each in laptop.begin(version)] == [LocationState.HELD] * 3
+
+
+def test_an_index_keeps_its_block(laptop: Device) -> None:
+    version = laptop.version(BIG[:2])
+    laptop.begin(version)
+
+    other = laptop.version(BIG[1:], file_version_id=version.file_version_id)
+    with pytest.raises(InvalidRequest):
+        laptop.begin(other)
+
+    laptop.send(version, BIG[:2])
+    assert laptop.verdict(version).verdict == Verdict.READY
+
+
+def test_a_long_list_comes_in_several_calls(laptop: Device) -> None:
+    version = laptop.version(BIG + SMALL)
+    for start in (4, 0, 2, 6):
+        laptop.begin(
+            laptop.version(
+                (BIG + SMALL)[start : start + 2],
+                file_version_id=version.file_version_id,
+                start_index=start,
+            )
+        )
+    laptop.send(version, BIG + SMALL)
+
+    assert laptop.verdict(version).verdict == Verdict.READY
+    laptop.settle(version)
+    assert laptop.download(version) == BIG + SMALL
+
+
+@pytest.mark.parametrize(
+    ("size_change", "count_change", "start"), [(0, 0, 1), (1, 0, 0), (0, 1, 0), (0, -1, 0)]
+)
+def test_a_list_that_is_not_whole_is_refused(
+    laptop: Device, size_change: int, count_change: int, start: int
+) -> None:
+    version = laptop.version(BIG, start_index=start)
+    laptop.begin(version)
+    laptop.send(version, BIG)
+
+    [verdict] = laptop.service.verify_versions(
+        versions=[
+            VersionToCommit(
+                version.file_version_id,
+                laptop.device_id,
+                900_000 + size_change,
+                3 + count_change,
+            )
+        ]
+    )
+
+    assert verdict.verdict == Verdict.INCOMPLETE_LIST
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [BlockClaim("A" * 64, 1)],
+        [BlockClaim("../" + "a" * 61, 1)],
+        [BlockClaim("a" * 63, 1)],
+        [BlockClaim("a" * 64, 0)],
+        [BlockClaim("a" * 64, MAX_BLOCK_BYTES + 1)],
+        [BlockClaim("a" * 64, 1), BlockClaim("a" * 64, 2)],
+        [BlockClaim("a" * 64, 1)] * (MAX_BLOCKS_PER_CALL + 1),
+    ],
+    ids=["capitals", "path", "short", "empty", "large", "two-sizes", "too-many"],
+)
+def test_impossible_claims_are_refused(laptop: Device, blocks: list[BlockClaim]) -> None:
+    version = laptop.version([], blocks=blocks)
+
+    with pytest.raises(InvalidRequest):
+        laptop.begin(version)
+    assert laptop.verdict(laptop.version([])).verdict == Verdict.UPLOAD_EXPIRED
+
+
+def test_an_upload_belongs_to_its_device(laptop: Device, phone: Device, stranger: Device) -> None:
+    version = laptop.version(BIG[:1])
+    laptop.begin(version)
+    laptop.send(version, BIG[:1])
+
+    for other in (phone, stranger):
+        with pytest.raises(UploadExpired):
+            refresh(other, version.file_version_id, want=BIG[:1])
+        assert other.verdict(version).verdict == Verdict.UPLOAD_EXPIRED
+    assert laptop.verdict(version).verdict == Verdict.READY
+
+
+def test_wrong_bytes_never_count(laptop: Device, kind: str) -> None:
+    version = laptop.version(BIG[:1])
+    [location] = laptop.begin(version)
+    assert location.upload is not None
+    laptop.door.request(location.upload, b"x" * 300_000)
+
+    assert laptop.verdict(version).verdict == Verdict.MISSING_BLOCKS
+    answer = refresh(laptop, version.file_version_id, done=BIG[:1], want=BIG[:1])
+    assert answer.verified == ()
+    # On a store that took the wrong bytes the place is spoilt: there is a new one.
+    laptop.put(answer.uploads[sha256(BIG[0])], BIG[0])
+    assert laptop.verdict(version).verdict == Verdict.READY
+    laptop.settle(version)
+    assert laptop.download(version) == BIG[:1]
+
+
+def test_bytes_cannot_be_exchanged_after_they_were_verified(laptop: Device) -> None:
+    version = laptop.version(BIG[:1])
+    [location] = laptop.begin(version)
+    assert location.upload is not None
+    laptop.put(location.upload, BIG[0])
+    assert refresh(laptop, version.file_version_id, done=BIG[:1]).verified
+
+    laptop.door.request(location.upload, b"x" * 300_000)
+
+    assert laptop.verdict(version).verdict == Verdict.READY
+    laptop.door.request(location.upload, b"x" * 300_000)
+    laptop.settle(version)
+    assert laptop.download(version) == BIG[:1]
+    assert laptop.read(version) == BIG[0]
+
+
+# --- Packs ----------------------------------------------------------------------------------
+
+
+def test_small_blocks_travel_in_a_pack(laptop: Device, phone: Device) -> None:
+    version = laptop.version(SMALL)
+    laptop.begin(version)
+    laptop.send_pack(SMALL)
+
+    assert laptop.verdict(version).verdict == Verdict.READY
+    laptop.settle(version)
+    assert phone.download(version) == SMALL
+    assert phone.read(version) == b"".join(SMALL)
+
+
+def test_one_report_brings_in_the_whole_pack(laptop: Device) -> None:
+    one, other = laptop.version(SMALL[:2]), laptop.version(SMALL[2:])
+    laptop.begin(one)
+    laptop.begin(other)
+    laptop.send_pack(SMALL)
+
+    assert refresh(laptop, one.file_version_id, done=SMALL[:1]).missing == ()
+    assert refresh(laptop, other.file_version_id, want=SMALL[2:]).missing == ()
+    assert laptop.verdict(other).verdict == Verdict.READY
+    assert laptop.verdict(one).verdict == Verdict.READY
+
+
+def test_neighbours_in_a_pack_come_in_one_request(laptop: Device) -> None:
+    version = laptop.version(SMALL)
+    laptop.begin(version)
+    laptop.send_pack(SMALL)
+    assert laptop.verdict(version).verdict == Verdict.READY
+    laptop.settle(version)
+
+    found = laptop.service.get_block_download_urls(ranges=[VersionRange(version.file_version_id)])
+
+    [source] = found.sources
+    assert source.size_bytes == sum(len(data) for data in SMALL)
+    assert laptop.door.request(source.request).content == b"".join(SMALL)
+
+
+def test_a_url_into_a_pack_covers_nothing_that_was_not_asked_for(laptop: Device) -> None:
+    mine, private = laptop.version([SMALL[0], SMALL[1], SMALL[4]]), laptop.version(SMALL[2:4])
+    for version in (mine, private):
+        laptop.begin(version)
+    laptop.send_pack(SMALL)
+    for version in (mine, private):
+        assert laptop.verdict(version).verdict == Verdict.READY
+        laptop.settle(version)
+
+    found = laptop.service.get_block_download_urls(ranges=[VersionRange(mine.file_version_id)])
+
+    answers = [laptop.door.request(source.request).content for source in found.sources]
+    assert sorted(answers) == sorted([SMALL[0] + SMALL[1], SMALL[4]])
+    for source in found.sources:
+        widened = laptop.door.request(source.request, headers={"Range": "bytes=0-70"})
+        assert widened.status_code == 403
+        assert laptop.door.request(source.request, headers={}).status_code == 403
+
+
+def test_versions_share_the_sources_of_one_answer(laptop: Device) -> None:
+    one, other = laptop.version(SMALL[:3]), laptop.version(SMALL[2:])
+    for version in (one, other):
+        laptop.begin(version)
+    laptop.send_pack(SMALL)
+    for version in (one, other):
+        assert laptop.verdict(version).verdict == Verdict.READY
+        laptop.settle(version)
+
+    found = laptop.service.get_block_download_urls(
+        ranges=[VersionRange(one.file_version_id), VersionRange(other.file_version_id)]
+    )
+
+    assert len(found.sources) == 1
+    assert [len(part.blocks) for part in found.versions] == [3, 3]
+
+
+def test_a_pack_with_a_wrong_block_brings_nothing(laptop: Device) -> None:
+    version = laptop.version(SMALL)
+    laptop.begin(version)
+    pack, body = pack_of([*SMALL[:4], b"other block 4"])
+    assert len(SMALL[4]) == len(b"other block 4")
+    lie = PackedBlock(sha256(SMALL[4]), pack.blocks[4].offset, len(SMALL[4]))
+    [signed] = laptop.service.create_pack_uploads(
+        device_id=laptop.device_id,
+        packs=[NewPack(pack.sha256, pack.size_bytes, [*pack.blocks[:4], lie])],
+    )
+    laptop.put(signed, body)
+
+    assert laptop.verdict(version).verdict == Verdict.MISSING_BLOCKS
+    assert refresh(laptop, version.file_version_id, done=SMALL).verified == ()
+
+
+@pytest.mark.parametrize("change", ["gap", "overlap", "sum", "empty", "large", "twice", "hash"])
+def test_impossible_packs_are_refused(laptop: Device, change: str) -> None:
+    pack, _ = pack_of(SMALL)
+    first, second, *_ = pack.blocks
+    blocks = {
+        "gap": [first, PackedBlock(second.block_hash, second.offset + 1, 1)],
+        "overlap": [first, PackedBlock(second.block_hash, second.offset - 1, 14)],
+        "sum": [first],
+        "empty": [],
+        "large": [
+            PackedBlock(sha256(b"%d" % number), number * MAX_BLOCK_BYTES, MAX_BLOCK_BYTES)
+            for number in range(3)
+        ],
+        "twice": [first, PackedBlock(first.block_hash, second.offset, second.size_bytes)],
+        "hash": [PackedBlock("../..", 0, pack.size_bytes)],
+    }[change]
+    size_bytes = 3 * MAX_BLOCK_BYTES if change == "large" else 28 if change == "twice" else 70
+    assert MAX_PACK_BYTES < 3 * MAX_BLOCK_BYTES
+
+    with pytest.raises(InvalidRequest):
+        laptop.service.create_pack_uploads(
+            device_id=laptop.device_id,
+            packs=[NewPack(pack.sha256, 0 if change == "empty" else size_bytes, blocks)],
+        )
+
+
+def test_a_pack_of_another_device_proves_nothing(laptop: Device, stranger: Device) -> None:
+    version = stranger.version(SMALL)
+    stranger.begin(version)
+    laptop.send_pack(SMALL)
+
+    assert stranger.verdict(version).verdict == Verdict.MISSING_BLOCKS
+
+
+# --- Decisions ------------------------------------------------------------------------------
+
+
+def test_a_release_is_final(laptop: Device) -> None:
+    version = laptop.version(BIG[:1])
+    laptop.begin(version)
+    laptop.settle(version, is_committed=False)
+    laptop.settle(version)
+    laptop.settle(version, is_committed=False)
+
+    with pytest.raises(UploadExpired):
+        laptop.begin(version)
+    with pytest.raises(UploadExpired):
+        refresh(laptop, version.file_version_id)
+    assert laptop.verdict(version).verdict == Verdict.UPLOAD_EXPIRED
+    with pytest.raises(NotFound):
+        laptop.download(version)
+
+
+def test_releasing_an_unknown_version_keeps_it_from_beginning(laptop: Device) -> None:
+    version = laptop.version(BIG[:1])
+    laptop.settle(version, is_committed=False)
+
+    with pytest.raises(UploadExpired):
+        laptop.begin(version)
+    assert laptop.service.stats().block_count == 0
+
+
+def test_what_others_still_need_outlives_a_release(laptop: Device, phone: Device) -> None:
+    first = laptop.upload(BIG[:2])
+    second = phone.upload(BIG[1:])
+
+    laptop.settle(first, is_committed=False)
+
+    assert phone.download(second) == BIG[1:]
+    assert states(phone, BIG) == [LocationState.SEND, LocationState.HELD, LocationState.HELD]
+
+
+def test_a_committed_list_takes_no_more_blocks(laptop: Device) -> None:
+    version = laptop.upload(BIG[:1])
+
+    with pytest.raises(InvalidRequest):
+        laptop.begin(
+            laptop.version(BIG[1:2], file_version_id=version.file_version_id, start_index=1)
+        )
+
+
+def test_a_version_is_readable_before_its_settlement_arrives(laptop: Device) -> None:
+    version = laptop.version(BIG)
+    laptop.begin(version)
+    laptop.send(version, BIG)
+    assert laptop.verdict(version).verdict == Verdict.READY
+
+    assert laptop.download(version) == BIG
+    assert laptop.read(version) == b"".join(BIG)
+
+
+def test_a_copy_moves_no_bytes(laptop: Device, phone: Device) -> None:
+    source = laptop.upload([*BIG, *SMALL, BIG[0]])
+    copy = phone.version([])
+
+    phone.service.copy_version(source_version_id=source.file_version_id, version=copy)
+    phone.service.copy_version(source_version_id=source.file_version_id, version=copy)
+
+    [verdict] = phone.service.verify_versions(
+        versions=[
+            VersionToCommit(
+                copy.file_version_id, phone.device_id, sum(map(len, [*BIG, *SMALL, BIG[0]])), 9
+            )
+        ]
+    )
+    assert verdict.verdict == Verdict.READY
+    phone.settle(copy)
+    laptop.settle(source, is_committed=False)
+    assert phone.download(copy) == [*BIG, *SMALL, BIG[0]]
+
+
+def test_what_does_not_exist_cannot_be_read_or_copied(laptop: Device) -> None:
+    with pytest.raises(NotFound):
+        laptop.service.get_block_download_urls(ranges=[VersionRange(new_id())])
+    with pytest.raises(NotFound):
+        laptop.service.read_version(file_version_id=new_id(), start=0, length=1)
+    with pytest.raises(NotFound):
+        laptop.service.copy_version(source_version_id=new_id(), version=laptop.version([]))
+
+
+def test_downloads_are_paged(laptop: Device) -> None:
+    version = laptop.upload(BIG + SMALL)
+
+    found = laptop.service.get_block_download_urls(
+        ranges=[VersionRange(version.file_version_id, start_index=2, limit=3)]
+    )
+    rest = laptop.service.get_block_download_urls(
+        ranges=[VersionRange(version.file_version_id, start_index=5)]
+    )
+
+    assert [block.index for block in found.versions[0].blocks] == [2, 3, 4]
+    assert found.versions[0].next_index == 5
+    assert [block.index for block in rest.versions[0].blocks] == [5, 6, 7]
+    assert rest.versions[0].next_index is None
+
+
+def test_the_numbers_of_the_dashboard(laptop: Device, phone: Device) -> None:
+    laptop.upload(BIG)
+    phone.upload(BIG[:1])
+    laptop.begin(laptop.version(SMALL))
+
+    stats = laptop.service.stats()
+
+    assert (stats.block_count, stats.stored_bytes) == (3, 900_000)
+    assert stats.referenced_bytes == 1_200_000 + sum(map(len, SMALL))
+    assert (stats.object_count, stats.open_upload_count, stats.damaged_count) == (3, 1, 0)
+    assert stats.last_collection is None
