@@ -110,8 +110,8 @@ class DeviceSocket:
             details.learn(known)
             conversation = _Conversation(self, service, credentials, details, receive, send)
             await send({"type": "websocket.accept"})
-            heads = {str(namespace_id): seq for namespace_id, seq in known.items()}
-            await conversation.say({"type": "hello", "heads": heads})
+            spelled = {str(namespace_id): seq for namespace_id, seq in known.items()}
+            await conversation.say({"type": "hello", "heads": spelled})
             code = await conversation.run()
         if code is not None:
             await send({"type": "websocket.close", "code": code})
