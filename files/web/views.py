@@ -81,7 +81,15 @@ def _columns(sort: str, descending: bool) -> list[dict[str, str]]:
 
 
 # What the page's script fills in for the rows that it makes.
-_BLANK = {"name": "", "href": "", "icon": "file", "kind": "other", "is_folder": False}
+_BLANK = {
+    "id": None,
+    "name": "",
+    "href": "",
+    "icon": "file",
+    "kind": "other",
+    "is_folder": False,
+    "size_bytes": None,
+}
 
 
 @require_safe

@@ -1,6 +1,7 @@
 // What every signed-in page does: its times, and the menu of the account.
 
-import { keepTimesFresh } from "./format.js";
+import { api } from "./api.js";
+import { exactSize, keepTimesFresh, size } from "./format.js";
 import { openMenu } from "./menu.js";
 import { make } from "./dom.js";
 
@@ -43,4 +44,14 @@ export function startPage() {
       { head: make("div", { class: "who small muted" }, me.dataset.email) },
     );
   });
+}
+
+/** Show what is used now, after something was added or removed. */
+export async function refreshStorage() {
+  const { used_bytes: used, quota_bytes: quota } = await api("GET", "/account");
+  for (const meter of document.querySelectorAll(".storage-meter")) meter.value = used;
+  for (const text of document.querySelectorAll(".storage-text")) {
+    text.textContent = quota === null ? `${size(used)} used` : `${size(used)} of ${size(quota)} used`;
+    text.title = exactSize(used);
+  }
 }

@@ -24,6 +24,8 @@ async function put({ method, url, headers }, body, signal) {
     credentials: "omit",
     signal,
   });
+  // Read to its end, though it says nothing: else the connection is thrown away.
+  await answer.arrayBuffer();
   // 412: these very bytes were there already. The server verifies them in any case.
   if (answer.ok || answer.status === 412) return;
   if ([400, 403, 404, 410].includes(answer.status)) throw new NewUrlNeeded();

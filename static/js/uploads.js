@@ -188,14 +188,19 @@ export class Uploads extends EventTarget {
 
   #nextGroup() {
     const group = [this.#queue.shift()];
-    if (group[0].file.size > MIN_BLOCK_BYTES) return group;
+    if (!isSmall(group[0])) return group;
     let bytes = group[0].file.size;
-    while (this.#queue.length > 0 && group.length < GROUP_FILES) {
-      const next = this.#queue[0];
-      if (next.file.size > MIN_BLOCK_BYTES || bytes + next.file.size > GROUP_BYTES) break;
-      bytes += next.file.size;
-      group.push(this.#queue.shift());
+    const left = [];
+    for (const task of this.#queue) {
+      const fits = group.length < GROUP_FILES && bytes + task.file.size <= GROUP_BYTES;
+      if (fits && isSmall(task)) {
+        bytes += task.file.size;
+        group.push(task);
+      } else {
+        left.push(task);
+      }
     }
+    this.#queue = left;
     return group;
   }
 
@@ -291,10 +296,10 @@ export class Uploads extends EventTarget {
       persist: (action, tasks) => this.#persist(action, tasks),
       onProgress: () => this.#changed(),
     };
-    const small = group.filter((task) => task.file.size <= MIN_BLOCK_BYTES);
+    const small = group.filter(isSmall);
     if (small.length > 0) await sendPack(small, context);
     for (const task of group) {
-      if (task.file.size > MIN_BLOCK_BYTES) await sendBlocks(task, context);
+      if (!isSmall(task)) await sendBlocks(task, context);
     }
   }
 
@@ -417,6 +422,11 @@ export class Uploads extends EventTarget {
   #changed() {
     this.dispatchEvent(new Event("change"));
   }
+}
+
+/** One block, that travels in a pack with others. */
+function isSmall(task) {
+  return task.file.size <= MIN_BLOCK_BYTES;
 }
 
 function sum(list, value) {

@@ -9,7 +9,7 @@ import { readDrop, readInput } from "../drop.js";
 import { itemOf, List } from "../list.js";
 import { Live } from "../live.js";
 import { openMenu } from "../menu.js";
-import { startPage } from "../page.js";
+import { refreshStorage, startPage } from "../page.js";
 import { openShare } from "../share.js";
 import { toast } from "../toast.js";
 import { showUploads } from "../tray.js";
@@ -134,6 +134,14 @@ for (const choose of document.querySelectorAll("[data-choose]")) {
 uploads.addEventListener("committed", ({ detail: file }) => {
   const item = itemOf(file);
   if (item.parentId === list.folderId) list.upsert(item, { isNews: true });
+});
+let wasBusy = false;
+uploads.addEventListener("change", () => {
+  if (wasBusy && !uploads.isBusy) {
+    // Only a number at the edge: where it cannot be had, the old one stays.
+    refreshStorage().catch((error) => error.isTransient || console.error(error));
+  }
+  wasBusy = uploads.isBusy;
 });
 document.addEventListener("paste", (event) => {
   if (event.target.closest("input") !== null || event.clipboardData.files.length === 0) return;
