@@ -35,7 +35,7 @@ class FailingStream(Streamed):
     """Breaks off after its first piece."""
 
     def __iter__(self) -> Iterator[bytes]:
-        yield PIECE
+        yield next(super().__iter__())
         raise RuntimeError("the disk has gone")
 
 
