@@ -17,7 +17,8 @@ from drive_project.celery import app
 
 logger = logging.getLogger(__name__)
 
-THREADS = 2
+# Two may be busy for a minute, hashing and collecting; one is left for what cannot wait.
+THREADS = 3
 
 
 def _beat(is_stopping: Event) -> None:
