@@ -23,7 +23,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from files.models import Change, Membership, Namespace, UserDevice
 from tests.notifications.served import PATIENT
-from tests.people import token_of
+from tests.people import Api, token_of
 from tests.services import dies_with_parent, free_port
 
 # The promise to a person: another device wakes within a second.
@@ -148,6 +148,14 @@ class Socket:
         return self
 
 
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that happens soon."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 StartServer = Callable[..., AbstractContextManager[Server]]
 
 
@@ -188,3 +196,24 @@ def age_journal(db: None) -> Callable[[timedelta], None]:
         Membership.objects.update(created_at=F("created_at") - by)
 
     return age
+
+
+@pytest.fixture
+def cursor(api: Callable[[UserDevice], Api], laptop: UserDevice, transactional_db: None) -> str:
+    """Where Alice's devices are: at the end."""
+    found: str = api(laptop).get("/changes/latest").json()["cursor"]
+    return found
+
+
+@pytest.fixture
+def new_folder(
+    api: Callable[[UserDevice], Api], laptop: UserDevice, transactional_db: None
+) -> Callable[..., None]:
+    """Something changes in Alice's files."""
+    root = api(laptop).get("/account").json()["root_folder_id"]
+
+    def make(name: str = "Photos") -> None:
+        made = api(laptop).post("/folders", {"op_id": name, "parent_folder_id": root, "name": name})
+        assert made.status_code == 201, made.json()
+
+    return make

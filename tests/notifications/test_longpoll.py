@@ -9,33 +9,7 @@ import pytest
 from files.events import online_devices
 from files.journal import decode_cursor
 from files.services.devices import revoke_device
-from tests.notifications.conftest import PROMISED_SECONDS
-
-
-@pytest.fixture
-def cursor(server, api, laptop):
-    """Where Alice's devices are: at the end."""
-    return api(laptop).get("/changes/latest").json()["cursor"]
-
-
-@pytest.fixture
-def new_folder(api, laptop):
-    """Something changes in Alice's files."""
-    root = api(laptop).get("/account").json()["root_folder_id"]
-
-    def make(name="Photos"):
-        made = api(laptop).post("/folders", {"op_id": name, "parent_folder_id": root, "name": name})
-        assert made.status_code == 201, made.json()
-
-    return make
-
-
-def until(condition):
-    """Wait for something that happens soon."""
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+from tests.notifications.conftest import PROMISED_SECONDS, until
 
 
 def waiting(server, device, **query):

@@ -1,0 +1,102 @@
+"""Redis comes and goes; no change is slept through, and nobody waits for it."""
+
+import time
+
+import pytest
+import redis as redis_client
+
+from drive_project.common.errors import ServiceUnavailable
+from files import events
+from files.models import OutboxMessage
+from tests.services.redis import PrivateRedis
+
+
+@pytest.fixture
+def redis():
+    """A Redis that the test may stop."""
+    with PrivateRedis() as private:
+        yield private
+
+
+@pytest.fixture
+def fragile_server(start_server, redis, transactional_db, settings):
+    """A server on that Redis; the test's own process uses the same."""
+    settings.REDIS_URL = redis.url
+    events._client.cache_clear()
+    with start_server(redis.url, "fragile-server") as server:
+        yield server
+    events._client.cache_clear()
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+def test_what_changed_while_redis_was_away_is_told_when_it_is_back(
+    fragile_server, redis, phone, laptop, new_folder, cursor, kill
+):
+    with fragile_server.socket(phone) as socket:
+        socket.hear()
+        poll = fragile_server.waiting(laptop, cursor=cursor)
+        time.sleep(0.5)
+
+        redis.stop(kill=kill)
+        new_folder()
+        assert OutboxMessage.objects.filter(topic="changed").exists()
+        with pytest.raises(TimeoutError):
+            socket.hear(within=0.5)
+        redis.start()
+
+        # Without the outbox's help: the heads are compared.
+        assert socket.hear(within=4)["seq"] == 2
+        assert poll.answer(within=4).json()["result"] == "changes"
+
+        new_folder("After")
+        assert socket.hear()["seq"] == 3
+
+
+def test_a_flushed_redis_loses_no_later_event(fragile_server, redis, phone, new_folder):
+    with fragile_server.socket(phone) as socket:
+        socket.hear()
+        new_folder()
+        socket.hear()
+        with redis_client.Redis.from_url(redis.url) as client:
+            client.flushall()
+        new_folder("After")
+        assert socket.hear()["seq"] == 3
+
+
+def test_streams_that_begin_anew_below_our_position_are_noticed(
+    fragile_server, redis, phone, laptop, new_folder, cursor
+):
+    """As after a flush with a clock that was set back."""
+    with redis_client.Redis.from_url(redis.url) as client:
+        for stream in events.STREAMS:
+            client.xadd(stream, {"type": "from the future"}, id="9999999999999-0")
+        with fragile_server.socket(phone) as socket:
+            socket.hear()
+            time.sleep(0.5)
+            client.flushall()
+            new_folder()
+            assert socket.hear(within=8)["seq"] == 2
+
+
+def test_a_device_connects_and_catches_up_without_redis(
+    fragile_server, redis, phone, new_folder, cursor
+):
+    redis.stop()
+    new_folder()
+    with fragile_server.socket(phone) as socket:
+        assert list(socket.hear(within=3)["heads"].values()) == [2]
+    assert fragile_server.poll(phone, cursor=cursor).json()["result"] == "changes"
+
+
+def test_an_event_that_cannot_be_announced_is_an_error_soon(fragile_server, redis, phone):
+    redis.stop()
+    began = time.monotonic()
+    for call in (
+        lambda: events.publish_changed(phone.pk, 1),
+        lambda: events.publish_device_revoked(phone.pk),
+        lambda: events.online_devices([phone.pk]),
+    ):
+        with pytest.raises(ServiceUnavailable) as refused:
+            call()
+        assert refused.value.extra["retry_after_seconds"] > 0
+    assert time.monotonic() - began < 2
