@@ -163,9 +163,20 @@ class Store:
             self.save(Config())
 
     def add_root(self, root: Root) -> None:
-        with self.changing():
-            config = self.load()
-            self.save(replace(config, roots=(*config.roots, root)))
+        """Remember a linked folder; call it while `changing`."""
+        config = self.load()
+        self.save(replace(config, roots=(*config.roots, root)))
+
+    def account(self) -> dict[str, Any]:
+        """What the server last said of the account's storage; empty if it never did."""
+        try:
+            found = json.loads((self.folder / "account.json").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def save_account(self, account: dict[str, Any]) -> None:
+        self._replace("account.json", json.dumps(account) + "\n")
 
     def state_dir(self, root: Root) -> Path:
         """Where the state of one linked folder is kept; made if missing."""

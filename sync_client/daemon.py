@@ -1,0 +1,362 @@
+"""The running sync client: one per configuration folder, and the same code in the
+foreground and detached.
+
+One thread runs the engines. The watchers, the notifier and the control socket only leave
+notes for it and wake it, so nothing about a folder is ever decided at two places at once.
+"""
+
+import logging
+import threading
+import time
+from typing import Any
+
+from sync_client import status as status_document
+from sync_client.api import HttpApi
+from sync_client.config import Config, Store
+from sync_client.daemon_answers import Answers
+from sync_client.daemon_work import Work, only_one
+from sync_client.errors import LoginRevoked, MustStop, Transient
+from sync_client.linked import LinkedFolder
+from sync_client.notify import Contact, Notifier
+from sync_client.status import Exit, State
+from sync_client.system import jitter
+
+ACCOUNT_EVERY_SECONDS = 300.0
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 300.0
+
+logger = logging.getLogger("drive.daemon")
+
+
+class Daemon:
+    """Runs until it is told to stop. `run` is the engines' thread; the rest is for any."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._config = Config()
+        self._works: list[Work] = []
+        self._notifier: Notifier | None = None
+        self._api: HttpApi | None = None
+        self._account: dict[str, Any] = {}
+        self._account_at = 0.0
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        # Ends what waits or transfers inside a cycle.
+        self._interrupt = threading.Event()
+        # Notified after every step, for those who wait for an outcome.
+        self.changed = threading.Condition()
+        # Notes from other threads, under `changed`.
+        self._reload = False
+        self._signalled = False
+        self._confirmed = False
+        self._asked = 0
+        # Up to which of the numbers asked for a turn has come to its end.
+        self._tried = 0
+        # How it stands.
+        self._is_working = False
+        self._offline: str | None = None
+        self._backoff_seconds = 0.0
+        self._not_before = 0.0
+        self._revoked: LoginRevoked | None = None
+        self._moved_bytes = {"up": 0, "down": 0}
+
+    def run(self) -> None:
+        """Work until `stop`. Raises AlreadyRunning, and NotLinked where nothing is to do."""
+        with only_one(self._store.folder):
+            self._store.load().linked()
+            answers = Answers(self, self._store.folder)
+            answers.start()
+            try:
+                while not self._stopping.is_set():
+                    self._run_configured()
+            finally:
+                answers.close()
+
+    # For other threads
+
+    def stop(self) -> None:
+        """End soon; also from a signal handler."""
+        self._stopping.set()
+        self._end_cycle()
+
+    def reload(self) -> None:
+        """Take notice of a new login or a newly linked folder."""
+        with self.changed:
+            self._reload = True
+        self._end_cycle()
+
+    def confirm_deletions(self) -> int:
+        """Let held deletions go ahead; how many are held now."""
+        with self.changed:
+            self._confirmed = True
+            held = sum(work.status.held_deletions for work in self._works)
+        self.ask_for_everything()
+        return held
+
+    def ask_for_everything(self) -> int:
+        """Have all folders scanned and all changes pulled; a number for `outcome`."""
+        with self.changed:
+            self._asked += 1
+            number = self._asked
+        self._wake.set()
+        return number
+
+    def outcome(self, number: int, *, is_once: bool = False) -> Exit | None:
+        """How it ended, once everything asked for until then is done; None before.
+
+        is_once: that the server did not answer is an end, too.
+        """
+        with self.changed:
+            if self._revoked or not self._config.roots:
+                return Exit.NOT_LINKED
+            if is_once and self._offline and self._tried >= number:
+                return Exit.TEMPORARY
+            if not self._works or any(work.covered < number for work in self._works):
+                return None
+            if any(work.trouble for work in self._works):
+                return Exit.FATAL
+            if not all(work.result and work.result.is_finished for work in self._works):
+                return None
+            statuses = [work.status for work in self._works]
+            code = status_document.exit_code_of(statuses)
+            all_settled = all(work.result and work.result.is_settled for work in self._works)
+            return code if code or all_settled else Exit.WITH_PROBLEMS
+
+    def document(self) -> dict[str, Any]:
+        """The document of `drive status --json`."""
+        with self.changed:
+            state, reason, next_step = self._state()
+            return status_document.document(
+                self._config,
+                is_running=True,
+                state=state,
+                reason=reason,
+                next_step=next_step,
+                account=self._account,
+                is_connected=self._is_connected(),
+                statuses=[work.status for work in self._works],
+            )
+
+    def moved_bytes(self) -> dict[str, int]:
+        """Bytes sent and received since the start, for those who watch."""
+        with self.changed:
+            return dict(self._moved_bytes)
+
+    def _state(self) -> tuple[State, str | None, str | None]:
+        if self._revoked or self._config.login is None:
+            return State.NEEDS_LOGIN, "The server no longer knows this device.", "drive login URL"
+        for work in self._works:
+            if work.trouble:
+                return State.ATTENTION, str(work.trouble), "drive link FOLDER"
+        if self._offline:
+            return State.OFFLINE, self._offline, None
+        if found := status_document.attention([work.status for work in self._works]):
+            return State.ATTENTION, *found
+        results = [work.result for work in self._works]
+        is_busy = any(result is not None and not result.is_finished for result in results)
+        pending = [work.status.up_files + work.status.down_files for work in self._works]
+        if is_busy or any(pending) or (self._is_working and None in results):
+            return State.SYNCING, None, None
+        if None in results:
+            return State.CONNECTING, None, None
+        return State.UP_TO_DATE, None, None
+
+    def _is_connected(self) -> bool:
+        return (
+            not self._offline
+            and self._notifier is not None
+            and self._notifier.contact is Contact.CONNECTED
+        )
+
+    def _end_cycle(self) -> None:
+        self._interrupt.set()
+        for work in self._works:
+            work.folder.stop()
+        self._wake.set()
+
+    def _on_signal(self) -> None:
+        with self.changed:
+            self._signalled = True
+        self._wake.set()
+
+    def _known_cursor(self) -> str | None:
+        with self.changed:
+            return self._works[0].cursor if self._works else None
+
+    def _note_bytes(self, up: int, down: int) -> None:
+        with self.changed:
+            self._moved_bytes["up"] += up
+            self._moved_bytes["down"] += down
+
+    # One configuration
+
+    def _run_configured(self) -> None:
+        """Work on what is configured, until that changes or the daemon stops."""
+        self._open()
+        try:
+            while not self._must_end():
+                self._turn()
+                self._wake.wait(self._seconds_to_next())
+                self._wake.clear()
+        finally:
+            self._close()
+
+    def _must_end(self) -> bool:
+        return self._stopping.is_set() or self._reload
+
+    def _open(self) -> None:
+        with self.changed:
+            self._reload = False
+            self._revoked = self._offline = None
+            self._not_before = self._backoff_seconds = 0.0
+            self._config = config = self._store.load()
+            self._account, self._account_at = self._store.account(), 0.0
+        if not self._stopping.is_set():
+            self._interrupt.clear()
+        if config.login is None:
+            return
+        token = self._store.token()
+        self._api = HttpApi(config.login.server_url, token, sleep=self._interrupt.wait)
+        works = [
+            Work(
+                LinkedFolder(
+                    self._store,
+                    config.login,
+                    root,
+                    self._api,
+                    stopping=self._interrupt,
+                    on_progress=self._publish,
+                    on_bytes=self._note_bytes,
+                ),
+                on_change=self._wake.set,
+            )
+            for root in config.roots
+        ]
+        with self.changed:
+            self._works = works
+        self._notifier = Notifier(
+            self._api,
+            config.login.server_url,
+            token,
+            cursor=self._known_cursor,
+            on_signal=self._on_signal,
+        )
+        self._notifier.start()
+
+    def _close(self) -> None:
+        if self._notifier:
+            self._notifier.stop()
+        with self.changed:
+            works, self._works = self._works, []
+        for work in works:
+            work.close()
+        if self._api:
+            self._api.close()
+        self._notifier = self._api = None
+
+    # The loop
+
+    def _turn(self) -> None:
+        """Do what is due."""
+        with self.changed:
+            signalled, self._signalled = self._signalled, False
+            confirmed, self._confirmed = self._confirmed, False
+            asked = self._asked
+        if signalled and self._notifier and self._notifier.contact is Contact.REVOKED:
+            self._revoked = LoginRevoked("The server no longer knows this device.")
+        if self._revoked:
+            self._publish()
+            return
+        for work in self._works:
+            work.want(asked=asked, pull=signalled, confirm=confirmed)
+        # News from the server, or somebody who waits: no need to go on waiting ourselves.
+        is_wanted = signalled or confirmed or any(work.covered < asked for work in self._works)
+        if not is_wanted and time.monotonic() < self._not_before:
+            return
+        try:
+            for work in self._works:
+                if self._must_end():
+                    return
+                self._cycle(work)
+            self._refresh_account()
+        except LoginRevoked as error:
+            logger.warning("the server no longer knows this device")
+            self._revoked = error
+        except Transient as error:
+            self._back_off(error)
+        else:
+            self._offline = None
+            self._backoff_seconds = self._not_before = 0.0
+            self._acknowledge()
+        self._tried = asked
+        self._publish()
+
+    def _cycle(self, work: Work) -> None:
+        """One look at one folder, if there is a reason for it."""
+        if not work.is_due(self._interrupt):
+            return
+        self._is_working = True
+        self._publish()
+        try:
+            work.cycle()
+        except LoginRevoked:
+            raise
+        except MustStop as error:
+            if work.trouble is None:
+                logger.error("a linked folder has to wait: %s", type(error).__name__)
+            work.suspend(error)
+        finally:
+            self._is_working = False
+        if work.result and work.result.operations:
+            logger.info("%d steps done", work.result.operations)
+            self._account_at = 0.0
+
+    def _seconds_to_next(self) -> float | None:
+        """How long nothing will be due unless something happens; None: for ever."""
+        if self._must_end():
+            return 0.0
+        if self._revoked or not self._works:
+            return None
+        next_at = max(min(work.next_at() for work in self._works), self._not_before)
+        return max(0.0, next_at - time.monotonic())
+
+    def _back_off(self, error: Transient) -> None:
+        if self._must_end():
+            return
+        self._backoff_seconds = min(
+            max(self._backoff_seconds * 2, FIRST_BACKOFF_SECONDS), LONGEST_BACKOFF_SECONDS
+        )
+        pause = error.retry_after or jitter(self._backoff_seconds)
+        self._not_before = time.monotonic() + pause
+        logger.info("again in %.0f s: %s", pause, error)
+        self._offline = str(error)
+
+    def _acknowledge(self) -> None:
+        """Say up to where all folders have applied what the first of them has pulled."""
+        first = self._works[0] if self._works else None
+        if self._notifier is None or first is None or first.cursor is None:
+            return
+        if all(
+            work.result is not None
+            and work.result.is_finished
+            and work.pulled_at >= first.pulled_at
+            for work in self._works
+        ):
+            self._notifier.acknowledge(first.cursor)
+
+    def _refresh_account(self) -> None:
+        now = time.monotonic()
+        if self._api is None or now < self._account_at + ACCOUNT_EVERY_SECONDS:
+            return
+        answer = self._api.request("GET", "account")
+        self._account = {key: answer[key] for key in ("used_bytes", "quota_bytes")}
+        self._account_at = now
+        self._store.save_account(self._account)
+
+    def _publish(self) -> None:
+        """Let those who wait see how it stands."""
+        found = [(work, work.folder.engine.status()) for work in self._works]
+        with self.changed:
+            for work, status in found:
+                work.status = status
+            self.changed.notify_all()

@@ -1,0 +1,162 @@
+"""One linked folder as the daemon works on it: what is to be done next, and when."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+
+from sync_client.engine import CycleResult
+from sync_client.errors import MustStop, Transient
+from sync_client.linked import LinkedFolder
+from sync_client.pending import Status
+from sync_client.system import jitter
+from sync_client.watcher import Hints, Watcher
+
+# Changes that come in a burst are looked at together.
+DEBOUNCE_SECONDS = 0.2
+PULL_EVERY_SECONDS = 240.0
+RESCAN_EVERY_SECONDS = 900.0
+# Where the system's limit of watches does not suffice.
+RESCAN_UNWATCHED_SECONDS = 60.0
+# A folder that is gone (an unplugged disk) is looked for this often.
+MISSING_ROOT_SECONDS = 15.0
+# A cycle that is to be repeated at once leaves room for others.
+SHORTEST_PAUSE_SECONDS = 0.05
+
+logger = logging.getLogger("drive.daemon")
+
+
+class AlreadyRunning(Transient):
+    """Another process works on this configuration folder."""
+
+    def __init__(self) -> None:
+        super().__init__("Another process is syncing these folders already. See: drive status")
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the right to work on the linked folders. Raises AlreadyRunning.
+
+    The kernel lets go of it when the process dies, however it dies.
+    """
+    with (folder / "daemon.lock").open("w") as lock:
+        try:
+            flock(lock, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning from None
+        yield
+
+
+class Work:
+    """A linked folder, what is to be done about it, and how the last cycle ended.
+
+    covered: the number of the last request for everything (scan and pull) that a cycle has
+    carried out. trouble: why no cycle is possible until the user acts.
+    """
+
+    def __init__(self, folder: LinkedFolder, *, on_change: Callable[[], None]) -> None:
+        self.folder = folder
+        self.covered = 0
+        self.result: CycleResult | None = None
+        self.trouble: MustStop | None = None
+        self.status = Status()
+        self.cursor = folder.engine.cursor
+        self.pulled_at = 0.0
+        self._asked = 0
+        self._hints = Hints(everything=True)
+        self._pull = True
+        self._due_at: float | None = None
+        self._next_pull_at = self._next_rescan_at = 0.0
+        self._watcher = _watch(Path(folder.root.path), on_change)
+
+    def close(self) -> None:
+        if self._watcher:
+            self._watcher.stop()
+        self.folder.close()
+
+    def want(self, *, asked: int, pull: bool, confirm: bool) -> None:
+        """Note what others want of the next cycle."""
+        if confirm:
+            self.folder.engine.confirm_deletes()
+        if asked > self.covered:
+            self._asked = asked
+            self._hints.everything = self._pull = True
+        self._pull |= pull
+
+    def is_due(self, interrupt: threading.Event) -> bool:
+        """Whether there is a reason for a cycle now."""
+        now = time.monotonic()
+        if self._take_hints():
+            # More of the same burst is on its way.
+            interrupt.wait(DEBOUNCE_SECONDS)
+            self._take_hints()
+        self._hints.everything |= now >= self._next_rescan_at
+        self._pull |= now >= self._next_pull_at
+        is_due = self._due_at is not None and now >= self._due_at
+        if self.trouble:
+            return is_due or self._asked > self.covered
+        return bool(self._hints) or self._pull or is_due
+
+    def cycle(self) -> None:
+        """Run the engine. Raises what it raises; then all is still to be done."""
+        hints, pull, asked = self._hints, self._pull, self._asked
+        self.result = self.folder.engine.cycle(
+            dirty=hints.folders, rescan=hints.everything, pull=pull
+        )
+        now = time.monotonic()
+        self._hints, self._pull = Hints(), False
+        if self.trouble:
+            logger.info("the linked folder is there again")
+            self.trouble = None
+        if pull:
+            self.pulled_at = now
+            self._next_pull_at = now + jitter(PULL_EVERY_SECONDS)
+        if hints.everything:
+            is_watched = self._watcher is not None and self._watcher.is_complete
+            self._next_rescan_at = now + jitter(
+                RESCAN_EVERY_SECONDS if is_watched else RESCAN_UNWATCHED_SECONDS
+            )
+        if pull and hints.everything:
+            self.covered = asked
+        self.cursor = self.folder.engine.cursor
+        retry_after = self.result.retry_after
+        self._due_at = (
+            None if retry_after is None else now + max(retry_after, SHORTEST_PAUSE_SECONDS)
+        )
+
+    def suspend(self, trouble: MustStop) -> None:
+        """No cycle before the user has acted; look now and then whether that is so."""
+        self.trouble = trouble
+        self.result = None
+        self._due_at = time.monotonic() + MISSING_ROOT_SECONDS
+        # Whatever was asked for has its answer: it is impossible now.
+        self.covered = self._asked
+
+    def next_at(self) -> float:
+        """When, on the monotonic clock, a cycle is due even if nothing happens."""
+        if self.trouble and self._due_at is not None:
+            return self._due_at
+        moments = [self._next_pull_at, self._next_rescan_at]
+        if self._due_at is not None:
+            moments.append(self._due_at)
+        return min(moments)
+
+    def _take_hints(self) -> bool:
+        found = self._watcher.take() if self._watcher else Hints()
+        self._hints.folders |= found.folders
+        self._hints.everything |= found.everything
+        return bool(found)
+
+
+def _watch(root: Path, on_change: Callable[[], None]) -> Watcher | None:
+    watcher = Watcher(root, on_change=on_change)
+    try:
+        watcher.start()
+    except OSError as error:
+        # Regular scans find the changes then.
+        logger.warning("changes cannot be watched: %s", error.strerror)
+        return None
+    return watcher

@@ -1,0 +1,74 @@
+"""One linked folder, put together: its state, the ports and the engine over them."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from sync_client.api import HttpApi
+from sync_client.config import Login, Root, Store
+from sync_client.engine import Engine, RemoteRoot
+from sync_client.filesystem import LocalFileSystem
+from sync_client.pending import Status, read_status
+from sync_client.system import SystemClock, SystemRandomness
+from sync_client.transfer import HttpTransfers
+from sync_client.transfer_state import TransferState
+from sync_client.trees import Trees
+
+TREES = "trees.sqlite3"
+
+
+class LinkedFolder:
+    """What the daemon and `drive sync --once` run. Close it when done."""
+
+    def __init__(
+        self,
+        store: Store,
+        login: Login,
+        root: Root,
+        api: HttpApi,
+        *,
+        stopping: threading.Event,
+        on_progress: Callable[[], None] = lambda: None,
+        on_bytes: Callable[[int, int], None] = lambda up, down: None,
+    ) -> None:
+        self.root = root
+        state = store.state_dir(root)
+        fs = LocalFileSystem(Path(root.path), root_id=root.root_id)
+        self._trees = Trees(state / TREES, root=_remote_root(root))
+        self._transfers = HttpTransfers(
+            api, fs, self._trees, TransferState(state / "transfers.sqlite3"), on_bytes=on_bytes
+        )
+        self.engine = Engine(
+            trees=self._trees,
+            fs=fs,
+            api=api,
+            transfers=self._transfers,
+            clock=SystemClock(stopping),
+            randomness=SystemRandomness(),
+            device_name=login.device_name,
+            on_progress=on_progress,
+        )
+
+    def stop(self) -> None:
+        """End a running cycle soon; from any thread."""
+        self._transfers.stop()
+
+    def close(self) -> None:
+        self._transfers.close()
+        self._trees.database.close()
+
+
+def last_status(store: Store, root: Root) -> Status:
+    """What was left to do when a folder was last worked on, without working on it."""
+    path = store.state_dir(root) / TREES
+    if not path.exists():
+        return Status()
+    trees = Trees(path, root=_remote_root(root))
+    try:
+        return read_status(trees)
+    finally:
+        trees.database.close()
+
+
+def _remote_root(root: Root) -> RemoteRoot:
+    return RemoteRoot(namespace_id=root.namespace_id, folder_id=root.folder_id)

@@ -1,0 +1,115 @@
+"""How it stands: the document of `drive status --json`, and the exit code that follows."""
+
+from collections.abc import Sequence
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from sync_client.config import Config
+from sync_client.pending import Status
+
+SCHEMA = 1
+
+# Problems that stop more than their own path: no room here, or none on the server.
+FATAL_CODES = frozenset({"quota-exceeded", "disk-full"})
+
+
+class State(StrEnum):
+    """One word for the command line, programs and, later, the tray."""
+
+    UP_TO_DATE = "up_to_date"
+    SYNCING = "syncing"
+    PAUSED = "paused"
+    CONNECTING = "connecting"
+    OFFLINE = "offline"
+    NEEDS_LOGIN = "needs_login"
+    ATTENTION = "attention"
+
+
+class Exit(IntEnum):
+    """Exit codes; part of the interface."""
+
+    OK = 0
+    OTHER = 1
+    USAGE = 2
+    NOT_LINKED = 3
+    NOT_RUNNING = 4
+    TEMPORARY = 5
+    WITH_PROBLEMS = 6
+    FATAL = 7
+    TIMED_OUT = 8
+
+
+def exit_code_of(statuses: Sequence[Status]) -> Exit:
+    """How a finished sync went."""
+    codes = {problem.code for status in statuses for problem in status.problems}
+    if codes & FATAL_CODES:
+        return Exit.FATAL
+    if codes or any(status.conflicts or status.held_deletions for status in statuses):
+        return Exit.WITH_PROBLEMS
+    return Exit.OK
+
+
+def attention(statuses: Sequence[Status]) -> tuple[str, str] | None:
+    """Reason and next step, if somebody has to decide or to make room."""
+    held = sum(status.held_deletions for status in statuses)
+    if held:
+        return f"{held} deletions are held until you confirm them.", "drive confirm-deletes"
+    codes = {problem.code for status in statuses for problem in status.problems}
+    if "disk-full" in codes:
+        return "There is no space left on this disk.", "Free some space."
+    if "quota-exceeded" in codes:
+        return "The storage of this account is full.", "Delete something, or ask for more."
+    return None
+
+
+def document(
+    config: Config,
+    *,
+    is_running: bool,
+    state: State,
+    reason: str | None,
+    next_step: str | None,
+    account: dict[str, Any],
+    is_connected: bool,
+    statuses: Sequence[Status],
+) -> dict[str, Any]:
+    """The status as programs read it. Schema 1 only grows."""
+    login = config.login
+    problems = [
+        {"path": problem.path, "code": problem.code, "message": problem.message}
+        for status in statuses
+        for problem in status.problems
+    ]
+    return {
+        "schema": SCHEMA,
+        "running": is_running,
+        "state": state.value,
+        "reason": reason,
+        "next": next_step,
+        "account": {
+            "email": login.email if login else None,
+            "used_bytes": account.get("used_bytes"),
+            "quota_bytes": account.get("quota_bytes"),
+        },
+        "device": {
+            "id": login.device_id if login else None,
+            "name": login.device_name if login else None,
+        },
+        "server": {"url": login.server_url if login else None, "connected": is_connected},
+        "roots": [
+            {"path": _text(root.path), "remote_path": root.remote_path} for root in config.roots
+        ],
+        "pending": {
+            "up_files": sum(status.up_files for status in statuses),
+            "up_bytes": sum(status.up_bytes for status in statuses),
+            "down_files": sum(status.down_files for status in statuses),
+            "down_bytes": sum(status.down_bytes for status in statuses),
+        },
+        "conflicts": sum(status.conflicts for status in statuses),
+        "problems": problems,
+    }
+
+
+def _text(path: str) -> str:
+    """A path that is not UTF-8, as text that every JSON reader takes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
