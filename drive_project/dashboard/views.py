@@ -9,6 +9,7 @@ from drive_project import __version__
 from drive_project.dashboard import numbers
 from drive_project.health import readiness
 from files.models import StorageAccount
+from files.web import words
 from files.web.access import DeviceRequest, signed_in
 
 
@@ -34,6 +35,6 @@ def dashboard(request: DeviceRequest) -> HttpResponse:
             "queues": numbers.queues(),
             "top_users": numbers.top_users(),
             "checks": readiness.report(),
-            "grace": settings.BLOCK_GRACE,
+            "grace": words.duration(settings.BLOCK_GRACE),
         },
     )

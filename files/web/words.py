@@ -57,6 +57,16 @@ def ahead(moment: datetime, now: datetime) -> str:
     return "in a day" if days == 1 else f"in {days} days"
 
 
+def duration(length: timedelta) -> str:
+    """ "24 hours", "10 minutes": a setting in its largest whole unit."""
+    seconds = round(length.total_seconds())
+    for unit, unit_seconds in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= unit_seconds and seconds % unit_seconds == 0:
+            number = seconds // unit_seconds
+            return f"{number} {unit}{'' if number == 1 else 's'}"
+    return f"{seconds} seconds"
+
+
 # How a file is shown: extensions, then an icon of the sprite and one of seven hues.
 _KINDS = [
     ("txt md markdown rst log rtf odt doc docx pages tex epub", "file-text", "text"),
@@ -73,6 +83,7 @@ _KINDS = [
     ("zip tar gz tgz bz2 xz zst 7z rar iso dmg deb rpm jar whl apk", "file-archive", "archive"),
     ("pem crt cer gpg asc kdbx", "file-key", "other"),
 ]  # fmt: skip
+
 KINDS: dict[str, tuple[str, str]] = {
     extension: (icon, kind) for extensions, icon, kind in _KINDS for extension in extensions.split()
 }

@@ -129,7 +129,7 @@ export function edit({ place, name, label, save, done }) {
     spellcheck: "false",
   });
   const line = make("p", { class: "field-error small", id: "name-problem", role: "alert", hidden: true });
-  const form = make("form", { class: "rename" }, field, line);
+  const form = make("form", { class: "name-editor" }, field, line);
   field.value = name;
   place.hidden = true;
   place.after(form);

@@ -53,7 +53,7 @@ async function show(place, item, restore) {
 
 function versionRow(item, version, restore) {
   const moment = new Date(version.committed_at);
-  const facts = [version.device?.name ?? "the server", version.author?.email, size(version.size_bytes)];
+  const facts = [version.device ?? "the server", version.author, size(version.size_bytes)];
   const buttons = [
     make(
       "a",
