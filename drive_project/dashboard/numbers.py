@@ -176,8 +176,7 @@ def queues() -> Queues:
 def _celery_depth() -> int | None:
     try:
         with redis.from_url(settings.REDIS_URL, socket_timeout=2, max_connections=1) as client:
-            # redis-py types one client for both worlds; this one is synchronous.
-            return int(client.llen(CELERY_QUEUE))  # type: ignore[arg-type]
+            return int(client.llen(CELERY_QUEUE))
     except redis.RedisError:
         return None
 

@@ -6,9 +6,10 @@ from typing import Any, Concatenate, cast
 
 from django.contrib.auth import logout
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import BadRequest
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 
-from drive_project.common.errors import NotAuthenticated, NotFound
+from drive_project.common.errors import InvalidRequest, NotAuthenticated, NotFound
 from files.models import User, UserDevice
 from files.services import devices
 
@@ -26,7 +27,8 @@ Page = Callable[Concatenate[DeviceRequest, ...], HttpResponseBase]
 def signed_in(page: Page) -> Callable[..., HttpResponseBase]:
     """The page for a signed-in person; the sign-in page for everybody else.
 
-    A browser whose device was revoked is signed out. What is not the person's is 404.
+    A browser whose device was revoked is signed out. What is not the person's is 404, what cannot
+    be meant is 400.
     """
 
     @wraps(page)
@@ -45,6 +47,8 @@ def signed_in(page: Page) -> Callable[..., HttpResponseBase]:
             answer = page(known, **arguments)
         except NotFound:
             raise Http404 from None
+        except InvalidRequest as error:
+            raise BadRequest(str(error)) from None
         if isinstance(answer, HttpResponse):
             # A page holds names and revisions: after signing out, "back" must not show them.
             answer.headers.setdefault("Cache-Control", "private, no-store")
