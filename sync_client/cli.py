@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from sync_client import __version__
@@ -36,7 +35,6 @@ app = typer.Typer(
     name="drive",
     help="Keep folders the same on all your devices.",
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -51,10 +49,10 @@ def main() -> int:
     try:
         answer = app(standalone_mode=False)
         return answer if isinstance(answer, int) else Exit.OK
-    except click.ClickException as error:
-        error.show()
-        return Exit.USAGE if isinstance(error, click.UsageError) else Exit.OTHER
-    except (click.Abort, KeyboardInterrupt):
+    except typer.TyperException as error:
+        complain(f"{error.format_message()} Try: drive --help")
+        return error.exit_code
+    except (typer.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
         # Whoever read our output has seen enough, such as `head`.
@@ -244,8 +242,6 @@ def sync(
     from sync_client import running
     from sync_client.control import NotRunning
 
-    if not once:
-        raise click.UsageError("Use --once, or drive start to keep syncing.")
     store = _store()
     store.load().linked()
     try:
@@ -380,7 +376,7 @@ def _server_url(url: str) -> str:
         url = ("http://" if host in _LOOPBACK else "https://") + url
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
-        raise click.UsageError(f"{url!r} is no server address; write https://drive.example.org.")
+        raise typer.BadParameter(f"{url!r} is no server address; write https://drive.example.org.")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
@@ -395,11 +391,11 @@ def _password(from_stdin: bool) -> str:
     if from_stdin:
         password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
     elif sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, err=True)
+        password = typer.prompt("Password", hide_input=True, err=True)
     else:
-        raise click.UsageError("Give the password on standard input, with --password-stdin.")
+        raise typer.BadParameter("Give the password on standard input, with --password-stdin.")
     if not password:
-        raise click.UsageError("The password is empty.")
+        raise typer.BadParameter("The password is empty.")
     return password
 
 
@@ -421,5 +417,5 @@ def _duration(text: str) -> float:
     """Seconds of a time like 90, 90s, 10m or 2h."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if not found:
-        raise click.BadParameter(f"{text!r} is no time; write seconds, or like 10m.")
+        raise typer.BadParameter(f"{text!r} is no time; write seconds, or like 10m.")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
