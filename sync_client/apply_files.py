@@ -122,18 +122,13 @@ def _file_to_send(bench: Workbench, operation: Operation) -> FileToSend | None:
         bench.wait_for_writer(operation, path[:-1])
         return None
     synced = trees.synced(operation.item_id) if operation.item_id is not None else None
-    if synced is not None:
-        # Counts only where the file is gone; then the server finds or makes the folder.
-        parent_id = synced.parent_id
-    else:
-        folder = bench.item_of(local.parent_id)
-        parent_id = folder.item_id if folder is not None else None
+    base, parent_id = _base_and_parent(bench, operation, local)
     if parent_id is None:
         return None
-    base = synced.version_id if synced is not None else None
-    subject = ("upload", local.local_id, local.signature, operation.item_id, base, parent_id,
-               local.name)  # fmt: skip
-    (op_id,) = bench.pending.op_ids([subject])
+    op_id = bench.pending.op_id(
+        _subject(operation, local, base, parent_id),
+        new_file=local.local_id if synced is None else None,
+    )
     return FileToSend(
         op_id=op_id,
         path=path,
@@ -143,6 +138,41 @@ def _file_to_send(bench: Workbench, operation: Operation) -> FileToSend | None:
         parent_folder_id=parent_id,
         name=local.name,
     )
+
+
+def _subject(
+    operation: Operation, local: LocalNode, base: str | None, parent_id: str
+) -> tuple[object, ...]:
+    """What makes two uploads the same request."""
+    return (
+        "upload", local.local_id, local.signature, operation.item_id, base, parent_id, local.name
+    )  # fmt: skip
+
+
+def sent_before(bench: Workbench, operation: Operation) -> bool:
+    """Whether this very upload was begun before and its outcome is not known.
+
+    Those come first: what the server made of them may be in Remote already, and would be
+    downloaded as if it were somebody else's.
+    """
+    local = bench.trees.local(operation.local_id or 0)
+    if local is None:
+        return False
+    base, parent_id = _base_and_parent(bench, operation, local)
+    return parent_id is not None and bench.pending.is_open(
+        _subject(operation, local, base, parent_id)
+    )
+
+
+def _base_and_parent(
+    bench: Workbench, operation: Operation, local: LocalNode
+) -> tuple[str | None, str | None]:
+    synced = bench.trees.synced(operation.item_id) if operation.item_id is not None else None
+    if synced is not None:
+        # Counts only where the file is gone; then the server finds or makes the folder.
+        return synced.version_id, synced.parent_id
+    folder = bench.item_of(local.parent_id)
+    return None, folder.item_id if folder is not None else None
 
 
 def _record_sent(
@@ -244,7 +274,11 @@ def _download_chunk(bench: Workbench, operations: list[Operation]) -> None:
     wanted: list[FileToFetch] = []
     for operation in operations:
         item = bench.trees.remote(operation.item_id or "")
+        synced = bench.trees.synced(operation.item_id or "")
         if item is None or item.version_id is None:
+            continue
+        if synced is not None and synced.version_id == item.version_id:
+            # It turned out to be what this device had sent.
             continue
         file = FileToFetch(
             file_id=item.item_id,

@@ -33,9 +33,8 @@ def _send(bench: Workbench, operations: list[Operation]) -> None:
     sent: list[Operation] = []
     op_ids: list[str] = []
     items: list[dict[str, Any]] = []
-    for operation, (subject, request) in _requests(bench, operations):
+    for operation, op_id, request in _requests(bench, operations):
         # The id of a request does for the folder it creates too: a repeat names the same one.
-        (op_id,) = bench.pending.op_ids([subject])
         if operation.action is Action.CREATE_REMOTE and operation.local_id is not None:
             coming[operation.local_id] = request["folder_id"] = op_id
             request["parent_folder_id"] = request["parent_folder_id"] or coming.get(
@@ -62,9 +61,9 @@ def _send(bench: Workbench, operations: list[Operation]) -> None:
 
 def _requests(
     bench: Workbench, operations: list[Operation]
-) -> list[tuple[Operation, tuple[tuple[object, ...], dict[str, Any]]]]:
-    """Each operation that still makes sense, with what is asked and how to recognise it."""
-    found: list[tuple[Operation, tuple[tuple[object, ...], dict[str, Any]]]] = []
+) -> list[tuple[Operation, str, dict[str, Any]]]:
+    """Each operation that still makes sense, the id of its request, and what is asked."""
+    found: list[tuple[Operation, str, dict[str, Any]]] = []
     with bench.trees.transaction():
         for operation in operations:
             if operation.action is Action.CREATE_REMOTE:
@@ -73,7 +72,7 @@ def _requests(
                 body = _update(bench, operation)
             if body is not None:
                 subject = (operation.action, operation.local_id, *sorted(body.items(), key=str))
-                found.append((operation, (subject, body)))
+                found.append((operation, bench.pending.op_id(subject), body))
     return found
 
 

@@ -52,8 +52,9 @@ CREATE TABLE dirty_locals (
 CREATE TABLE unreadable (local_id INTEGER PRIMARY KEY, code TEXT NOT NULL, message TEXT NOT NULL);
 CREATE TABLE intents (staged TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE op_ids (
-    subject TEXT PRIMARY KEY, op_id TEXT NOT NULL, made_ns INTEGER NOT NULL
+    subject TEXT PRIMARY KEY, op_id TEXT NOT NULL, made_ns INTEGER NOT NULL, local_id INTEGER
 ) WITHOUT ROWID;
+CREATE INDEX op_ids_by_node ON op_ids (local_id) WHERE local_id IS NOT NULL;
 CREATE TABLE blocks (
     item_id TEXT NOT NULL, offset INTEGER NOT NULL, block_hash TEXT NOT NULL,
     PRIMARY KEY (item_id, offset)

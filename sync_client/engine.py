@@ -195,8 +195,12 @@ class Engine:
         apply_books.apply_books(bench, among(apply_books.ACTIONS))
         apply_disk.apply_disk(bench, among(apply_disk.ACTIONS))
         apply_server.apply_server(bench, among(apply_server.ACTIONS))
+        uploads = among(frozenset({Action.UPLOAD}))
+        repeated = [each for each in uploads if apply_files.sent_before(bench, each)]
+        apply_files.upload(bench, repeated)
         apply_files.download(bench, among(frozenset({Action.DOWNLOAD})))
-        apply_files.upload(bench, among(frozenset({Action.UPLOAD})))
+        again = set(repeated)
+        apply_files.upload(bench, [each for each in uploads if each not in again])
         bench.on_progress()
 
     def _look(self) -> None:

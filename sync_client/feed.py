@@ -5,6 +5,7 @@ applying an entry twice is harmless.
 """
 
 import hashlib
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -32,9 +33,12 @@ class Feed:
         self._trees = trees
         self._api = api
         self._clock = clock
+        self._own_device: str | None = None
 
     def pull(self) -> None:
         """Take every change there is. Raises RootMissing when the linked folder is gone."""
+        if self._own_device is None:
+            self._own_device = str(self._api.request("GET", "/account")["device_id"])
         if self._trees.meta("cursor") is None:
             self._take_snapshot(is_reset=False)
         resets = 0
@@ -104,11 +108,47 @@ class Feed:
                 if entry["action"] == "delete" or item["deleted_at"] is not None:
                     self._trees.drop_remote(item_id_of(item), seq=entry["seq"])
                 else:
-                    self._trees.put_remote(remote_item(item))
+                    self._apply(remote_item(item), is_own=entry["device_id"] == self._own_device)
                 head = max(head, entry["seq"])
             self._trees.set_meta("head_seq", str(head))
             self._trees.set_meta("cursor", page["cursor"])
         return _Page.MORE if page["has_more"] else _Page.LAST
+
+    def _apply(self, item: RemoteItem, *, is_own: bool) -> None:
+        """Store an item. What this device itself had committed is no news, even if the answer
+        was lost and the file was edited since: it is the base of that edit."""
+        before = self._trees.remote(item.item_id)
+        self._trees.put_remote(item)
+        if not is_own or item.is_folder or (before and before.version_id == item.version_id):
+            return
+        synced = self._trees.synced(item.item_id)
+        if synced is not None and synced.version_id != item.version_id:
+            self._trees.put_synced(_based_on(synced, item))
+        elif synced is None and before is None and item.parent_id is not None:
+            folder = self._trees.synced(item.parent_id)
+            node = None
+            if folder is not None:
+                node = self._trees.sent_as_new(folder.local_id, item.name)
+            if node is not None:
+                self._trees.put_synced(
+                    _based_on(
+                        SyncedItem(
+                            item_id=item.item_id,
+                            local_id=node.local_id,
+                            parent_id=item.parent_id,
+                            parent_local_id=node.parent_id,
+                            name=node.name,
+                            is_folder=False,
+                            version_id=None,
+                            content_hash=None,
+                            size_bytes=0,
+                            mtime_ns=0,
+                            executable=False,
+                            signature=node.signature,
+                        ),
+                        item,
+                    )
+                )
 
     def _take_snapshot(self, *, is_reset: bool) -> None:
         """Replace Remote by a complete listing; an unfinished one changes nothing.
@@ -164,22 +204,20 @@ class Feed:
             if item is None or node is None or node.signature != synced.signature:
                 continue
             # Our content is newer than what the server fell back to: an edit of that.
-            self._trees.put_synced(
-                SyncedItem(
-                    item_id=synced.item_id,
-                    local_id=synced.local_id,
-                    parent_id=synced.parent_id,
-                    parent_local_id=synced.parent_local_id,
-                    name=synced.name,
-                    is_folder=False,
-                    version_id=item.version_id,
-                    content_hash=item.content_hash,
-                    size_bytes=item.size_bytes,
-                    mtime_ns=item.mtime_ns,
-                    executable=item.executable,
-                    signature=Signature(0, item.size_bytes, 0, 0, 0, item.executable),
-                )
-            )
+            self._trees.put_synced(_based_on(synced, item))
+
+
+def _based_on(synced: SyncedItem, item: RemoteItem) -> SyncedItem:
+    """Agreed: the server's content. What the disk has must be read to see if it differs."""
+    return replace(
+        synced,
+        version_id=item.version_id,
+        content_hash=item.content_hash,
+        size_bytes=item.size_bytes,
+        mtime_ns=item.mtime_ns,
+        executable=item.executable,
+        signature=Signature(0, item.size_bytes, item.mtime_ns, 0, 0, item.executable),
+    )
 
 
 def item_id_of(item: dict[str, Any]) -> str:

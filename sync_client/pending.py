@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from sync_client.names import printable
@@ -74,23 +74,27 @@ class Pending:
 
     # Request ids
 
-    def op_ids(self, subjects: Sequence[tuple[object, ...]]) -> list[str]:
-        """The id of each request: the same as long as the same thing is asked.
+    def op_id(self, subject: tuple[object, ...], *, new_file: int | None = None) -> str:
+        """The id of a request: the same as long as the same thing is asked.
 
         So a request whose answer was lost, by the network or by a crash, gets that answer.
+        new_file: the node that is sent as a new file (`sent_as_new`).
         """
-        found: list[str] = []
-        with self._trees.transaction():
-            for subject in subjects:
-                key = hashlib.sha256(repr(subject).encode()).hexdigest()
-                row = self._run("SELECT op_id FROM op_ids WHERE subject = ?", (key,)).fetchone()
-                op_id = row[0] if row else self._randomness.new_id()
-                if row is None:
-                    self._run(
-                        "INSERT INTO op_ids VALUES (?, ?, ?)", (key, op_id, self._clock.now_ns())
-                    )
-                found.append(op_id)
-        return found
+        key = _key(subject)
+        row = self._run("SELECT op_id FROM op_ids WHERE subject = ?", (key,)).fetchone()
+        if row is not None:
+            return str(row[0])
+        op_id = self._randomness.new_id()
+        self._run(
+            "INSERT INTO op_ids VALUES (?, ?, ?, ?)",
+            (key, op_id, self._clock.now_ns(), new_file),
+        )
+        return op_id
+
+    def is_open(self, subject: tuple[object, ...]) -> bool:
+        """Whether this was asked before and the answer is not known."""
+        row = self._run("SELECT 1 FROM op_ids WHERE subject = ?", (_key(subject),)).fetchone()
+        return row is not None
 
     def forget_op_ids(self, op_ids: Iterable[str]) -> None:
         """Their answers are recorded, or the request must be another one."""
@@ -159,6 +163,10 @@ def read_status(trees: Trees) -> Status:
             key=lambda problem: problem.path,
         ),
     )
+
+
+def _key(subject: tuple[object, ...]) -> str:
+    return hashlib.sha256(repr(subject).encode()).hexdigest()
 
 
 def _intent(data: dict[str, object]) -> Intent:

@@ -353,6 +353,17 @@ class Trees:
         )
         return [row[0] for row in rows]
 
+    def sent_as_new(self, parent_id: int, name: str) -> LocalNode | None:
+        """The file at a place that was sent as a new one, if the answer never came."""
+        columns = _qualified("local", _LOCAL)
+        row = self._run(
+            f"SELECT {columns} FROM local JOIN op_ids USING (local_id)"
+            " WHERE parent_id = ? AND name_key = ? AND name = ?"
+            " AND local_id NOT IN (SELECT local_id FROM synced) LIMIT 1",
+            (parent_id, name_key(name), os.fsencode(name)),
+        ).fetchone()
+        return row and _local_node(row)
+
     def put_unreadable(self, local_id: int, code: str, message: str) -> None:
         """A folder could not be listed: what is below stays as it was last seen."""
         self._run("INSERT OR REPLACE INTO unreadable VALUES (?, ?, ?)", (local_id, code, message))
@@ -399,7 +410,13 @@ class Trees:
             (item.local_id, item.item_id),
         ).fetchall():
             self.drop_synced(other[0])
+        before = self.synced(item.item_id)
         self._insert_synced(item)
+        if before is not None and before.local_id != item.local_id:
+            # The node that the item was until now stands for itself.
+            self._run("DELETE FROM blocks WHERE item_id = ?", (item.item_id,))
+            if self.local(before.local_id) is not None:
+                self.mark_local(before.local_id)
         self._run("DELETE FROM dirty_locals WHERE local_id = ?", (item.local_id,))
         self.mark_item(item.item_id)
 

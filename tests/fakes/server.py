@@ -119,6 +119,8 @@ class FakeServer:
         """One request under /api/v1."""
         self.requests.append((method, path))
         parts = path.strip("/").split("/")
+        if path == "/account":
+            return {"device_id": device}
         if path == "/changes":
             return self._changes(body["cursor"], body.get("limit", 1000))
         if path == "/changes/snapshot":
@@ -407,13 +409,14 @@ class FakeServer:
         counter: int = 0,
         but: dict[str, Any] | None = None,
     ) -> str:
-        candidate = name if counter == 0 else None
-        while candidate is None or self.child(folder_id, candidate) not in (None, but):
-            counter += candidate is not None or counter == 0
+        taken = {name_key(each["name"]) for each in self.children(folder_id) if each is not but}
+        candidate = name
+        while counter > 0 or name_key(candidate) in taken:
+            counter = max(counter, 1)
             candidate = conflict_name(name, device_name=device, day=DAY, counter=counter)
-            if self.child(folder_id, candidate) is not None:
-                counter += 1
-                candidate = None
+            if name_key(candidate) not in taken:
+                break
+            counter += 1
         return candidate
 
     def _new_folder(self, folder_id: str, parent_id: str | None, name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -313,4 +313,6 @@ TestTwoFolders.settings = settings(
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
+    # A found sequence is short enough to read; making it shorter takes minutes.
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
 )
