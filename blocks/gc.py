@@ -70,7 +70,7 @@ def collect(*, store: ObjectStore, grace: timedelta | None = None) -> Collected:
         _drop_blocks_at_zero(done)
         _forget_old_proofs(started_at)
         _condemn_dead_uploads(started_at, done)
-        _delete_due(store, _due_before(started_at, grace), done)
+        _delete_due(store, _due_before(timezone.now(), grace), done)
         _forget_old_records(started_at)
         done.freed_bytes += store.tidy(older_than=UNKNOWN_KEPT)
     finally:

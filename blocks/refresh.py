@@ -39,7 +39,7 @@ def refresh(
     if block_list is None or block_list.state == ListState.RELEASED:
         raise UploadExpired(file_version_id=str(file_version_id))
     unclaimed = _unclaimed(file_version_id)
-    allowance = Allowance(read_bytes=MAX_READ_BYTES)
+    allowance = Allowance(verification.MAX_UNVERIFIED, MAX_READ_BYTES)
     reported = unclaimed.keys() & set(done) if done or want else set(unclaimed)
     if reported:
         verification.verify(store=store, device_id=device_id, hashes=reported, allowance=allowance)

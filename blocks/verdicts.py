@@ -25,7 +25,7 @@ def judge(*, store: ObjectStore, versions: Sequence[VersionToCommit]) -> list[Co
     too late for it are `verify-first`.
     """
     verdicts: dict[UUID, CommitVerdict] = {}
-    allowance = Allowance()
+    allowance = Allowance(verification.MAX_UNVERIFIED, verification.MAX_READ_BYTES)
     for batch in chunks(versions, BATCH):
         to_check = _refuse_early(batch, verdicts)
         for device_id in sorted({version.device_id for version in to_check}):

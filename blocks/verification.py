@@ -39,8 +39,8 @@ RECORD_BATCH = 500
 class Allowance:
     """How much verification one call may still do."""
 
-    objects: int = MAX_UNVERIFIED
-    read_bytes: int = MAX_READ_BYTES
+    objects: int
+    read_bytes: int
     # Hashes whose uploads were left for another call.
     left: set[str] = field(default_factory=set)
 
