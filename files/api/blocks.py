@@ -24,6 +24,7 @@ _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 HASH_MESSAGE = "A hash is SHA-256: 64 lower-case hexadecimal digits."
 
 
+@extend_schema_field({"type": "string", "pattern": "^[0-9a-f]{64}$"})
 class HashField(serializers.Field[str, str, str, Any]):
     """A SHA-256 in lower-case hex."""
 

@@ -38,10 +38,10 @@ class ContentView(APIView):
             OpenApiParameter("If-None-Match", str, OpenApiParameter.HEADER),
         ],
         responses={
-            **schemas.answers(None, NotFound),
+            # 304: what the caller has is still current.
+            **schemas.answers(None, NotFound, status=304),
             (200, "application/octet-stream"): OpenApiTypes.BINARY,
             (206, "application/octet-stream"): OpenApiTypes.BINARY,
-            304: OpenApiResponse(description="What the caller has is still current."),
             416: OpenApiResponse(description="The range begins behind the end."),
         },
     )
