@@ -4,7 +4,6 @@ import asyncio
 import json
 
 import pytest
-from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 
 from files.events import Changed
@@ -21,6 +20,16 @@ async def service(transactional_db):
     service = dispatcher()
     yield service
     await service.close()
+
+
+@pytest.fixture
+def root(alice, transactional_db):
+    return Namespace.objects.get(owner=alice).pk
+
+
+@pytest.fixture
+def many_devices(alice, transactional_db):
+    return [new_device(alice, f"device {number}") for number in range(20)]
 
 
 def socket_of(device):
@@ -78,10 +87,10 @@ def test_an_allowance_is_refilled_steadily(monkeypatch):
     assert [allowance.take() for _ in range(61)] == [True] * 60 + [False]
 
 
-async def test_every_socket_that_waits_is_told_by_one_question(service, alice, monkeypatch):
-    root = (await Namespace.objects.aget(owner=alice)).pk
-    devices = [await sync_to_async(new_device)(alice, f"device {number}") for number in range(20)]
-    sockets = [socket_of(device) for device in devices]
+async def test_every_socket_that_waits_is_told_by_one_question(
+    service, root, many_devices, monkeypatch
+):
+    sockets = [socket_of(device) for device in many_devices]
     for socket in sockets:
         await socket.connect()
         await socket.receive_json_from()
