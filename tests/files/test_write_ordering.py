@@ -1,0 +1,227 @@
+"""docs/write-ordering.md, step by step: what a crash leaves, and who settles it."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from django.utils import timezone
+
+from blocks.models import Block, BlockList, ListState
+from blocks.service import get_block_service
+from drive_project.common.errors import UploadExpired
+from drive_project.common.ids import new_id
+from files import outbox, tasks
+from files.models import (
+    File,
+    FileVersion,
+    Folder,
+    Membership,
+    Namespace,
+    OutboxMessage,
+    Role,
+    VersionStatus,
+)
+from files.services import commits, decisions, uploads
+from tests.files.uploading import Uploader
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Crash(BaseException):
+    """The process is gone: nothing may catch this and tidy up."""
+
+
+@pytest.fixture
+def on_laptop(laptop):
+    return Uploader(laptop)
+
+
+@pytest.fixture
+def on_phone(phone):
+    return Uploader(phone)
+
+
+def crash(*args, **kwargs):
+    raise Crash
+
+
+def relay_and_sweep():
+    """The periodic tasks, ten minutes and seven days later."""
+    OutboxMessage.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    FileVersion.objects.filter(status=VersionStatus.PENDING).update(expires_at=timezone.now())
+    tasks.relay_outbox()
+    tasks.expire_uploads()
+
+
+def check_at_rest(sender):
+    """Nothing is reserved, nothing waits, and the Block Service knows every decision."""
+    assert sender.used()[1] == 0
+    assert not OutboxMessage.objects.exists()
+    committed = set(
+        FileVersion.objects.filter(status=VersionStatus.COMMITTED).values_list("pk", flat=True)
+    )
+    lists = BlockList.objects.filter(state=ListState.COMMITTED)
+    assert set(lists.values_list("pk", flat=True)) == committed
+    assert not BlockList.objects.filter(state=ListState.OPEN).exists()
+    counted = sum(Block.objects.values_list("reference_count", flat=True))
+    assert counted == sum(block_list.rows.count() for block_list in lists)
+
+
+def test_a_crash_before_the_references_are_taken(on_laptop, monkeypatch):
+    item = on_laptop.item(b"x" * 10, name="a", op_id="one")
+    with monkeypatch.context() as patched:
+        patched.setattr(uploads, "get_block_service", crash)
+        with pytest.raises(Crash):
+            on_laptop.api.post("/files/upload/init", item)
+    version = FileVersion.objects.get()
+    assert version.status == VersionStatus.PENDING
+    assert not BlockList.objects.exists()
+    assert on_laptop.commit(str(version.pk)).status_code == 410
+    again = on_laptop.api.post("/files/upload/init", item).json()
+
+    assert again["upload_id"] == str(version.pk)
+    on_laptop.send_blocks(again["upload_id"], b"x" * 10)
+    assert on_laptop.commit(again["upload_id"]).status_code == 200
+    relay_and_sweep()
+    check_at_rest(on_laptop)
+
+
+def test_a_crash_before_the_references_are_taken_and_nobody_comes_back(on_laptop, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(uploads, "get_block_service", crash)
+        with pytest.raises(Crash):
+            on_laptop.init(b"x", name="a")
+    relay_and_sweep()
+
+    check_at_rest(on_laptop)
+    assert on_laptop.names() == []
+
+
+def test_a_crash_between_verified_blocks_and_the_decision(on_laptop, on_phone, monkeypatch):
+    upload_id = on_laptop.begin(b"x" * 10, name="a")
+    with monkeypatch.context() as patched:
+        patched.setattr(commits, "lock_namespace", crash)
+        with pytest.raises(Crash):
+            on_laptop.commit(upload_id)
+    assert on_phone.names() == []
+    assert FileVersion.objects.get().status == VersionStatus.PENDING
+    assert on_laptop.commit(upload_id).json()["outcome"] == "committed"
+    relay_and_sweep()
+
+    assert on_phone.names() == ["a"]
+    check_at_rest(on_laptop)
+
+
+def test_a_crash_between_verified_blocks_and_the_decision_and_nobody_comes_back(
+    on_laptop, monkeypatch
+):
+    upload_id = on_laptop.begin(b"x" * 10, name="a")
+    with monkeypatch.context() as patched:
+        patched.setattr(commits, "lock_namespace", crash)
+        with pytest.raises(Crash):
+            on_laptop.commit(upload_id)
+    relay_and_sweep()
+
+    assert on_laptop.commit(upload_id).status_code == 410
+    check_at_rest(on_laptop)
+
+
+def test_a_crash_in_the_middle_of_the_decision_leaves_nothing_of_it(
+    on_laptop, on_phone, monkeypatch
+):
+    file = on_laptop.put(b"base", name="a")["file"]
+    on_phone.edit(file, b"newer")
+    upload_id = on_laptop.begin(
+        b"mine", file_id=file["file_id"], base_version_id=file["current_version_id"]
+    )
+    before = on_laptop.api.get("/changes").json()["entries"]
+    with monkeypatch.context() as patched:
+        # The last write of all.
+        patched.setattr(decisions.journal, "append", crash)
+        with pytest.raises(Crash):
+            on_laptop.commit(upload_id)
+    assert on_laptop.names() == ["a"]
+    assert on_laptop.api.get("/changes").json()["entries"] == before
+    assert on_laptop.used() == (len(b"base") + len(b"newer"), len(b"mine"))
+    assert on_laptop.commit(upload_id).json()["is_conflict_copy"]
+    relay_and_sweep()
+    check_at_rest(on_laptop)
+
+
+def test_a_crash_between_the_decision_and_the_telling(on_laptop, on_phone, monkeypatch):
+    upload_id = on_laptop.begin(b"x" * 10, name="a")
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "_deliver", crash)
+        with pytest.raises(Crash):
+            on_laptop.commit(upload_id)
+    assert BlockList.objects.get().state == ListState.OPEN
+    # Decided is decided: it can be read at once, and a repeat gets the answer.
+    assert on_phone.read(str(FileVersion.objects.get().file_id)) == b"x" * 10
+    first = on_laptop.commit(upload_id).json()
+    assert (first["outcome"], first["file_version_id"]) == ("committed", upload_id)
+    relay_and_sweep()
+
+    check_at_rest(on_laptop)
+    assert on_phone.read(first["file_id"]) == b"x" * 10
+
+
+def test_a_crash_between_an_abort_and_the_telling(on_laptop, monkeypatch):
+    upload_id = on_laptop.begin(b"x" * 10, name="a")
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "_deliver", crash)
+        with pytest.raises(Crash):
+            on_laptop.api.delete(f"/files/upload/{upload_id}")
+    assert on_laptop.used() == (0, 0)
+    assert BlockList.objects.get().state == ListState.OPEN
+    relay_and_sweep()
+
+    check_at_rest(on_laptop)
+
+
+def test_a_file_that_has_moved_to_another_namespace_is_committed_there(
+    on_laptop, on_phone, alice, monkeypatch
+):
+    file = on_laptop.put(b"base", name="a")["file"]
+    upload_id = on_laptop.begin(
+        b"newer", file_id=file["file_id"], base_version_id=file["current_version_id"]
+    )
+    shared = Namespace.objects.create(owner=alice, is_root=False)
+    Membership.objects.create(namespace=shared, user=alice, role=Role.OWNER)
+    top = Folder.objects.create(namespace=shared, parent_folder=None)
+    verify = commits._verify
+
+    def move_meanwhile(device, wanted):
+        verdicts = verify(device, wanted)
+        File.objects.filter(pk=file["file_id"]).update(namespace=shared, parent_folder=top)
+        return verdicts
+
+    monkeypatch.setattr(commits, "_verify", move_meanwhile)
+    done = on_laptop.commit(upload_id).json()
+
+    assert done["outcome"] == "committed"
+    assert done["file"]["namespace_id"] == str(shared.pk)
+    shared.refresh_from_db()
+    assert shared.head_seq == done["file"]["rev"] == 1
+    assert on_phone.read(file["file_id"]) == b"newer"
+    block_list = BlockList.objects.get(pk=upload_id)
+    assert block_list.namespace_id == shared.pk
+
+
+def test_a_late_beginning_finds_the_release_that_came_before_it(on_laptop):
+    """The sweep aborted the upload while its references were still being taken."""
+    item = on_laptop.item(b"x" * 10, name="a")
+    version_id = new_id()
+    outbox.add_released([version_id])
+    assert BlockList.objects.get(pk=version_id).state == ListState.RELEASED
+    begun = on_laptop.api.post("/files/upload/init", item).json()
+    FileVersion.objects.filter(pk=begun["upload_id"]).update(status=VersionStatus.ABORTED)
+    outbox.add_released([UUID(begun["upload_id"])])
+
+    assert on_laptop.commit(begun["upload_id"]).status_code == 410
+    with pytest.raises(UploadExpired):
+        get_block_service().refresh_upload_urls(
+            file_version_id=UUID(begun["upload_id"]),
+            device_id=on_laptop.device.pk,
+            done=(),
+            want=(),
+        )
