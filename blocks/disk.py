@@ -14,6 +14,9 @@ from drive_project.common.errors import ObjectExists, WrongBytes
 # Inside the store's folder, so that a finished file can be linked to its place.
 INCOMING = "incoming"
 
+# Folders of two hex digits whose own entry, and those above, this process has fsynced.
+_durable: set[Path] = set()
+
 
 class IncomingFile:
     """A file that is being received; `finish` gives it its place, leaving early drops it.
@@ -81,12 +84,23 @@ class IncomingFile:
             except FileNotFoundError:
                 # A deletion took the empty folder away between the two steps.
                 continue
-        # Up to the root, whoever made the folders: another upload that made them may not
-        # have come to its own fsync yet. One that is clean already costs next to nothing.
-        for folder in place.parents:
-            _fsync_folder(folder)
-            if folder == self._root:
+        self._make_durable(place.parent)
+
+    def _make_durable(self, folder: Path) -> None:
+        """Fsync the entries that lead to a file in this folder.
+
+        Whoever made the folders: another upload that did may not have come to its own fsync
+        yet. Those above the hash's are never removed, so once for each process is enough.
+        """
+        _fsync_folder(folder)
+        _fsync_folder(folder.parent)
+        for above in folder.parent.parents:
+            if folder.parent in _durable:
                 break
+            _fsync_folder(above)
+            if above == self._root:
+                break
+        _durable.add(folder.parent)
 
 
 def remove(root: Path, location: str) -> None:

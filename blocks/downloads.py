@@ -7,13 +7,12 @@ device held or proved each block: what a commit asks for.
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from blocks import proofs
@@ -28,9 +27,6 @@ from blocks.service import (
 )
 from blocks.storage import ObjectStore
 from drive_project.common.errors import InvalidRequest, NotFound, ServiceUnavailable
-
-if TYPE_CHECKING:
-    from django_stubs_ext import WithAnnotations
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +47,10 @@ class Placed:
     object_bytes: int
 
 
+# A version's blocks from an index to another, or to the end of its list.
+Span = tuple[UUID, int, int | None]
+
+
 def downloads(*, store: ObjectStore, ranges: Sequence[VersionRange]) -> Downloads:
     """The ranges' blocks and the GETs they share; at most MAX_BLOCKS_PER_CALL blocks.
 
@@ -61,18 +61,15 @@ def downloads(*, store: ObjectStore, ranges: Sequence[VersionRange]) -> Download
         if each.start_index < 0 or each.limit < 1:
             raise InvalidRequest("start_index is at least 0, limit at least 1.")
     lists = _readable_lists([each.file_version_id for each in ranges])
+    ends = _ends(lists)
     left = MAX_BLOCKS_PER_CALL
-    found: list[list[Placed]] = []
-    nexts: list[int | None] = []
+    wanted: list[Span] = []
     for each in ranges:
-        limit = min(each.limit, left)
-        # One more tells whether any follow.
-        blocks = _placed(
-            lists[each.file_version_id], each.start_index, each.start_index + limit + 1
-        )
-        nexts.append(each.start_index + limit if len(blocks) > limit else None)
-        found.append(blocks[:limit])
-        left -= len(found[-1])
+        end = each.start_index + min(each.limit, left)
+        whole = ends[each.file_version_id]
+        wanted.append((each.file_version_id, each.start_index, end if end < whole else None))
+        left -= max(min(end, whole) - each.start_index, 0)
+    found = _placed_in(lists, wanted)
     places, sources = _sources(store, [block for blocks in found for block in blocks])
     return Downloads(
         versions=tuple(
@@ -89,7 +86,7 @@ def downloads(*, store: ObjectStore, ranges: Sequence[VersionRange]) -> Download
                 ),
                 next_index,
             )
-            for each, blocks, next_index in zip(ranges, found, nexts, strict=True)
+            for each, blocks, (_, _, next_index) in zip(ranges, found, wanted, strict=True)
         ),
         sources=tuple(sources),
     )
@@ -103,35 +100,50 @@ def _readable_lists(file_version_ids: Sequence[UUID]) -> dict[UUID, BlockList]:
     return lists
 
 
-def _check(
-    block_list: BlockList, rows: "QuerySet[WithAnnotations[FileVersionBlock, proofs.Answers]]"
-) -> None:
-    """Raises NotFound where one of these rows of the list is not readable."""
-    may_read = Q(is_ready=True)
-    if block_list.state == ListState.COMMITTED:
-        # A damaged block too: whoever reads it checks the hash, and keeps the others.
-        may_read |= ~Q(block_hash__state=BlockState.AWAITED)
-    if rows.exclude(may_read).exists():
-        raise NotFound(file_version_id=str(block_list.pk))
-
-
-def _placed(block_list: BlockList, start_index: int, end_index: int) -> list[Placed]:
-    """The blocks of a range with their places. Raises NotFound where one is not readable."""
-    rows = proofs.rows_of([block_list.pk]).filter(
-        block_sequence_index__gte=start_index, block_sequence_index__lt=end_index
+def _ends(lists: Mapping[UUID, BlockList]) -> dict[UUID, int]:
+    """The index after the last block of each list."""
+    last = FileVersionBlock.objects.filter(file_version=OuterRef("pk")).order_by(
+        "-block_sequence_index"
     )
-    _check(block_list, rows)
-    return [
-        Placed(*row)
-        for row in rows.order_by("block_sequence_index").values_list(
+    found = BlockList.objects.filter(pk__in=list(lists)).values_list(
+        "pk", Subquery(last.values("block_sequence_index")[:1])
+    )
+    return {pk: 0 if index is None else index + 1 for pk, index in found}
+
+
+def _placed_in(lists: Mapping[UUID, BlockList], wanted: Sequence[Span]) -> list[list[Placed]]:
+    """The blocks of each span. Raises NotFound where one is not readable."""
+    # Thousands of small files, each wanted whole, are one query.
+    by_range: dict[tuple[int, int | None], list[UUID]] = {}
+    for pk, start, end in wanted:
+        by_range.setdefault((start, end), []).append(pk)
+    found: dict[Span, list[Placed]] = {}
+    for (start, end), ids in by_range.items():
+        rows = proofs.rows_of(ids).filter(block_sequence_index__gte=start)
+        if end is not None:
+            rows = rows.filter(block_sequence_index__lt=end)
+        for row in rows.order_by("file_version_id", "block_sequence_index").values_list(
+            "file_version_id",
+            "is_ready",
+            "block_hash__state",
             "block_sequence_index",
             "block_hash_id",
             "size_bytes",
             "block_hash__s3_location_id",
             "block_hash__offset",
             "block_hash__s3_location__size_bytes",
-        )
-    ]
+        ):
+            pk, is_ready, state, index, block_hash, size_bytes, location, offset, whole = row
+            # Of a committed version a damaged block too: whoever reads it checks the hash,
+            # and keeps the others.
+            if not is_ready and (
+                lists[pk].state != ListState.COMMITTED or state == BlockState.AWAITED
+            ):
+                raise NotFound(file_version_id=str(pk))
+            found.setdefault((pk, start, end), []).append(
+                Placed(index, block_hash, size_bytes, location, offset, whole)
+            )
+    return [found.get(each, []) for each in wanted]
 
 
 def _sources(
@@ -174,8 +186,11 @@ def stream(
     if start < 0 or length < 0:
         raise InvalidRequest("start and length are at least 0.")
     block_list = _readable_lists([file_version_id])[file_version_id]
-    if block_list.state == ListState.OPEN:
-        _check(block_list, proofs.rows_of([file_version_id]))
+    if (
+        block_list.state == ListState.OPEN
+        and proofs.rows_of([file_version_id]).filter(is_ready=False).exists()
+    ):
+        raise NotFound(file_version_id=str(file_version_id))
     return _pieces(store, block_list, start, start + length)
 
 
@@ -215,7 +230,10 @@ def _blocks_between(block_list: BlockList, start: int, end: int) -> Iterator[tup
         if not sizes:
             return
         if position + sum(sizes) > start:
-            for block in _placed(block_list, index, index + PAGE):
+            [blocks] = _placed_in(
+                {block_list.pk: block_list}, [(block_list.pk, index, index + PAGE)]
+            )
+            for block in blocks:
                 if position >= end:
                     return
                 yield position, block

@@ -43,7 +43,12 @@ def shrink(gone: Mapping[str, int], now: datetime) -> int:
         ):
             stored.live_bytes -= gone[stored.pk]
             (smaller if stored.live_bytes else empty).append(stored)
-    StoredObject.objects.bulk_update(smaller, ["live_bytes"], batch_size=500)
+    StoredObject.objects.bulk_create(
+        smaller,
+        update_conflicts=True,
+        unique_fields=["s3_location"],
+        update_fields=["live_bytes"],
+    )
     for empty_batch in chunks(empty):
         StoredObject.objects.filter(pk__in=[stored.pk for stored in empty_batch]).delete()
     return condemn(((stored.pk, stored.size_bytes) for stored in empty), now)

@@ -4,7 +4,7 @@ A row is written before its URL leaves, so the database knows of every object th
 come to be. Fresh URLs renew the same row, until a verification fails and condemns it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -131,11 +131,13 @@ def create_packs(
             )
             .order_by("pk")
         }
-        uploads = [
-            known.get((pack.sha256, repr(content))) or _new_pack(device_id, pack, content)
-            for pack, content in zip(packs, packed, strict=True)
-        ]
-        _write(uploads, now)
+        places = [(pack.sha256, repr(content)) for pack, content in zip(packs, packed, strict=True)]
+        new = {
+            place: _new_pack(device_id, pack, content)
+            for place, pack, content in zip(places, packs, packed, strict=True)
+            if place not in known
+        }
+        _write([known[place] for place in places if place in known], new.values(), now)
         waiting = BlockUpload.objects.filter(
             device_id=device_id,
             s3_location__startswith="p/",
@@ -147,7 +149,8 @@ def create_packs(
                 f"More than {MAX_OPEN_PACKS} packs have not arrived yet.",
                 retry_after_seconds=int(settings.UPLOAD_URL_LIFETIME.total_seconds()),
             )
-    return [_signed(store, upload, now) for upload in uploads]
+    uploads = known | new
+    return [_signed(store, uploads[place], now) for place in places]
 
 
 def _check_pack(pack: NewPack) -> None:
@@ -183,20 +186,21 @@ def _renew(
         ):
             if not row.pack:
                 uploads[BlockClaim(row.sha256, row.size_bytes)] = row
-    wanted = {claim: uploads.get(claim) or _new_block(device_id, claim) for claim in claims}
-    _write(list(wanted.values()), now)
-    return wanted
+    known = {claim: uploads[claim] for claim in claims if claim in uploads}
+    new = {claim: _new_block(device_id, claim) for claim in claims if claim not in uploads}
+    _write(known.values(), new.values(), now)
+    return known | new
 
 
-def _write(uploads: Sequence[BlockUpload], now: datetime) -> None:
-    for upload in uploads:
-        upload.expires_at = now + settings.UPLOAD_URL_LIFETIME
-    BlockUpload.objects.bulk_create(
-        {upload.pk: upload for upload in uploads}.values(),
-        update_conflicts=True,
-        unique_fields=["upload_id"],
-        update_fields=["expires_at"],
-    )
+def _write(known: Iterable[BlockUpload], new: Iterable[BlockUpload], now: datetime) -> None:
+    """Make the rows good for URLs that are signed at `now`; the known ones are locked."""
+    expires_at = now + settings.UPLOAD_URL_LIFETIME
+    for batch in chunks(upload.pk for upload in known):
+        BlockUpload.objects.filter(pk__in=batch).update(expires_at=expires_at)
+    fresh = list(new)
+    for upload in fresh:
+        upload.expires_at = expires_at
+    BlockUpload.objects.bulk_create(fresh)
 
 
 def _new_block(device_id: UUID, claim: BlockClaim) -> BlockUpload:

@@ -183,14 +183,15 @@ def _record(
                     continue
                 used_copies.add(bytes_at.pk)
                 doomed.append(upload)
-            bytes_at.verified_at = now
             verified.append(bytes_at)
             for proof in _proofs(upload, bytes_at, now):
                 proofs[proof.device_id, proof.block_hash] = proof
         doomed += [
             copy for copy in copies.values() if copy.pk not in used_copies and is_waiting(copy)
         ]
-        BlockUpload.objects.bulk_update(verified, ["verified_at"], batch_size=500)
+        BlockUpload.objects.filter(pk__in=[upload.pk for upload in verified]).update(
+            verified_at=now
+        )
         BlockProof.objects.bulk_create(
             [proof for _, proof in sorted(proofs.items(), key=lambda entry: entry[0])],
             update_conflicts=True,
