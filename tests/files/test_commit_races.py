@@ -2,9 +2,10 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,16 +21,14 @@ from files.services.uploads import NewUpload, OpenUpload, begin_uploads
 from tests.files.uploading import Uploader
 from tests.people import new_device
 
-pytestmark = [pytest.mark.postgres, pytest.mark.django_db(transaction=True)]
-
-T = TypeVar("T")
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def all_at_once(calls: list[Callable[[], T]]) -> list[T]:
+def all_at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """The results of calls that all begin at the same moment."""
     start = threading.Barrier(len(calls))
 
-    def run(call: Callable[[], T]) -> T:
+    def run(call: Callable[[], Any]) -> Any:
         start.wait()
         try:
             return call()
@@ -40,7 +39,7 @@ def all_at_once(calls: list[Callable[[], T]]) -> list[T]:
         return [future.result() for future in [pool.submit(run, call) for call in calls]]
 
 
-def begin(sender: Uploader, data: bytes, **fields: object) -> UUID:
+def begin(sender: Uploader, data: bytes, **fields: Any) -> UUID:
     """An upload that has only to be committed."""
     return UUID(sender.begin(data, **fields))
 
@@ -77,7 +76,7 @@ def test_of_many_edits_on_one_base_one_is_current_and_the_others_are_copies(alic
     ]
     results = all_at_once(
         [
-            lambda each=each, upload=upload: commit_upload(device=each.device, upload_id=upload)
+            partial(commit_upload, device=each.device, upload_id=upload)
             for each, upload in zip(devices, uploads, strict=True)
         ]
     )
@@ -101,7 +100,7 @@ def test_one_device_that_commits_twice_at_once_gets_one_answer(alice, laptop):
         sender, b"mine", file_id=report["file_id"], base_version_id=report["current_version_id"]
     )
     results = all_at_once(
-        [lambda: commit_upload(device=laptop, upload_id=upload_id) for _ in range(6)]
+        [partial(commit_upload, device=laptop, upload_id=upload_id) for _ in range(6)]
     )
 
     assert {(each.outcome, each.file.pk, each.original_file_id) for each in results} == {
@@ -120,10 +119,7 @@ def test_new_files_of_one_name_from_many_devices_all_stay(alice):
         for n, each in enumerate(devices)
     ]
     results = all_at_once(
-        [
-            lambda each=each, upload=upload: commit_upload(device=each.device, upload_id=upload)
-            for each, upload in uploads
-        ]
+        [partial(commit_upload, device=each.device, upload_id=upload) for each, upload in uploads]
     )
 
     contents = {devices[0].read(str(result.file.pk)) for result in results}
@@ -154,11 +150,7 @@ def test_a_commit_and_an_abort_at_once_have_one_winner(alice, laptop):
     for n in range(5):
         upload_id = begin(sender, b"%d" % n, name=f"{n}.txt")
         committed, _, _ = all_at_once(
-            [
-                lambda each=upload_id: commit(each),
-                lambda each=upload_id: abort(each),
-                lambda each=upload_id: expire(each),
-            ]
+            [partial(call, upload_id) for call in (commit, abort, expire)]
         )
         version = FileVersion.objects.get(pk=upload_id)
         if isinstance(committed, Committed):
@@ -190,7 +182,7 @@ def test_batches_that_share_files_do_not_wait_for_each_other_for_ever(alice):
             )
         results = all_at_once(
             [
-                lambda each=each, batch=batch: commit_uploads(device=each.device, upload_ids=batch)
+                partial(commit_uploads, device=each.device, upload_ids=batch)
                 for each, batch in zip((one, two), batches, strict=True)
             ]
         )
@@ -207,10 +199,10 @@ def test_the_same_init_at_once_begins_one_upload(alice, laptop):
         content_hash="0" * 64, block_count=2, blocks=(),
     )  # fmt: skip
     results = all_at_once(
-        [lambda: begin_uploads(device=laptop, uploads=[upload])[0] for _ in range(6)]
+        [partial(begin_uploads, device=laptop, uploads=[upload]) for _ in range(6)]
     )
 
-    begun = [each for each in results if isinstance(each, OpenUpload)]
+    begun = [each for [each] in results if isinstance(each, OpenUpload)]
     assert len(begun) == 6
     assert len({each.version.pk for each in begun}) == 1
     check_account(alice)
@@ -220,20 +212,19 @@ def test_reservations_at_once_never_go_over_the_limit(alice):
     StorageAccount.objects.filter(owner=alice).update(limit_bytes=50)
     devices = [new_device(alice, f"device {n}") for n in range(8)]
     root = UUID(Uploader(devices[0]).root)
+    uploads = [
+        NewUpload(
+            name=f"{n}", parent_folder_id=root, size_bytes=10,
+            content_hash="0" * 64, block_count=2, blocks=(),
+        )
+        for n in range(8)
+    ]  # fmt: skip
     results = all_at_once(
         [
-            lambda device=device: begin_uploads(
-                device=device,
-                uploads=[
-                    NewUpload(
-                        name=device.name, parent_folder_id=root, size_bytes=10,
-                        content_hash="0" * 64, block_count=2, blocks=(),
-                    )
-                ],
-            )[0]
-            for device in devices
+            partial(begin_uploads, device=device, uploads=[upload])
+            for device, upload in zip(devices, uploads, strict=True)
         ]
-    )  # fmt: skip
+    )
 
-    assert sum(isinstance(each, OpenUpload) for each in results) == 5
+    assert sum(isinstance(each, OpenUpload) for [each] in results) == 5
     check_account(alice)

@@ -1,6 +1,7 @@
 """What others must learn is not lost when they are away, and told once they are back."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -32,7 +33,8 @@ def heads(redis: Redis) -> dict[str, int]:
     """The newest announced seq of each namespace."""
     found: dict[str, int] = {}
     for stream in events.STREAMS:
-        for _, fields in redis.xrange(stream):
+        entries: Any = redis.xrange(stream)
+        for _, fields in entries:
             if fields[b"type"] == b"changed":
                 namespace_id = fields[b"namespace_id"].decode()
                 found[namespace_id] = max(found.get(namespace_id, 0), int(fields[b"seq"]))
@@ -81,7 +83,7 @@ def test_what_could_not_be_told_is_relayed_later(on_laptop, monkeypatch):
 
 def test_a_message_that_nobody_can_take_does_not_hold_up_the_others(monkeypatch):
     good, bad = uuid4(), uuid4()
-    told = []
+    told: list[UUID] = []
 
     class Picky:
         def settle_versions(self, *, settlements):

@@ -211,7 +211,7 @@ def test_more_than_ten_thousand_blocks_in_a_request_are_refused(on_laptop):
     problem(on_laptop.api.post("/files/upload/init", item), 400, "invalid-request")
     two = {"items": [{**item, "blocks": blocks * 6_000}] * 2}
     problem(on_laptop.api.post("/files/upload/init", two), 400, "invalid-request")
-    many = {"items": [{}] * 1_001}
+    many: dict[str, list[object]] = {"items": [{}] * 1_001}
     problem(on_laptop.api.post("/files/upload/init", many), 400, "invalid-request")
     assert not FileVersion.objects.exists()
 

@@ -10,7 +10,7 @@ from blocks.models import Block, BlockList, ListState
 from blocks.service import get_block_service
 from drive_project.common.errors import UploadExpired
 from drive_project.common.ids import new_id
-from files import outbox, tasks
+from files import journal, outbox, tasks
 from files.models import (
     File,
     FileVersion,
@@ -21,7 +21,7 @@ from files.models import (
     Role,
     VersionStatus,
 )
-from files.services import commits, decisions, uploads
+from files.services import commits, uploads
 from tests.files.uploading import Uploader
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -137,7 +137,7 @@ def test_a_crash_in_the_middle_of_the_decision_leaves_nothing_of_it(
     before = on_laptop.api.get("/changes").json()["entries"]
     with monkeypatch.context() as patched:
         # The last write of all.
-        patched.setattr(decisions.journal, "append", crash)
+        patched.setattr(journal, "append", crash)
         with pytest.raises(Crash):
             on_laptop.commit(upload_id)
     assert on_laptop.names() == ["a"]
