@@ -22,10 +22,12 @@ def name_key(name: str) -> str:
     """What must be unique among the entries of a folder: NFC, then folds of one character."""
     if name.isascii():
         return name.lower()
-    return "".join(
+    key = "".join(
         folded if len(folded := character.casefold()) == 1 else character
         for character in unicodedata.normalize("NFC", name)
     )
+    # Bytes that are no text cannot be stored as text; the server never sees such a name.
+    return key.encode("utf-8", "backslashreplace").decode()
 
 
 def is_parked(name: str) -> bool:

@@ -23,7 +23,7 @@ from sync_client.trees import Trees
 HOLD_ABOVE_ITEMS = 100
 
 # Operations of one plan; a larger piece of work takes several.
-MAX_OPERATIONS = 5_000
+MAX_OPERATIONS = 20_000
 
 
 @dataclass(slots=True)
@@ -348,12 +348,26 @@ class _Planner:
             return Operation(
                 Action.FORGET_TREE, synced.item_id, local.local_id, conflict=Conflict.MOVE_DELETE
             )
+        if self._is_rescued_here(local):
+            return Verdict.WAIT
         if local.is_folder:
             return self._folder_gone_on_server(local, synced)
         if compare.is_edited(local, synced):
             conflict = None if is_elsewhere else Conflict.EDIT_DELETE
             return Operation(Action.UPLOAD, synced.item_id, local.local_id, conflict=conflict)
         return Operation(Action.DELETE_LOCAL, synced.item_id, local.local_id)
+
+    def _is_rescued_here(self, local: LocalNode) -> bool:
+        """Whether a folder above it was moved here, and so is kept with all that is in it."""
+        here = local.parent_id
+        while here is not None:
+            node, synced = self._trees.local(here), self._synced_of_folder(here)
+            if node is None or synced is None or self._live(synced.item_id) is not None:
+                return False
+            if compare.is_moved_locally(node, synced):
+                return True
+            here = node.parent_id
+        return False
 
     def _folder_gone_on_server(self, local: LocalNode, synced: SyncedItem) -> Outcome:
         stays = False
@@ -411,6 +425,8 @@ class _Planner:
             return Operation(
                 Action.FORGET_TREE, synced.item_id, synced.local_id, conflict=Conflict.MOVE_DELETE
             )
+        if self._is_rescued_there(remote):
+            return Verdict.WAIT
         if not remote.is_folder and compare.is_newer(remote, synced):
             return Operation(
                 Action.FORGET, synced.item_id, synced.local_id, conflict=Conflict.EDIT_DELETE
@@ -431,6 +447,18 @@ class _Planner:
                 return Verdict.WAIT
             case _Subtree.SEEN:
                 return Operation(Action.DELETE_REMOTE, remote.item_id, synced.local_id)
+
+    def _is_rescued_there(self, remote: RemoteItem) -> bool:
+        """The same for a folder that was moved on the server, and deleted here."""
+        here = remote.parent_id
+        while here is not None:
+            item, synced = self._trees.remote(here), self._trees.synced(here)
+            if item is None or synced is None or self._node_of(here) is not None:
+                return False
+            if compare.is_moved_remotely(item, synced):
+                return True
+            here = item.parent_id
+        return False
 
     def _goes_with_its_folder(self, remote: RemoteItem) -> bool:
         """Whether the folder above was deleted here too, and will be deleted whole."""

@@ -32,6 +32,11 @@ _SYNCED = (
     " size_bytes, item_mtime_ns, item_executable, inode, signature_bytes, mtime_ns, ctime_ns,"
     " birth_ns, executable"
 )
+_REMARK = (
+    "ON CONFLICT DO UPDATE SET due_ns = CASE WHEN code IS NULL THEN due_ns ELSE 0 END,"
+    " code = NULL, message = NULL"
+)
+_KINDS = {kind.value: kind for kind in Kind}
 _REMOTE_COLUMNS = _REMOTE.count(",") + 1
 _LOCAL_COLUMNS = _LOCAL.count(",") + 1
 
@@ -481,14 +486,16 @@ class Trees:
     # What has to be compared
 
     def mark_item(self, item_id: str) -> None:
-        self._run("INSERT OR REPLACE INTO dirty_items VALUES (?, 0, NULL, NULL)", (item_id,))
+        """Compare an item again. A problem of it is tried anew; a busy file keeps its pause."""
+        self._run(f"INSERT INTO dirty_items VALUES (?, 0, NULL, NULL) {_REMARK}", (item_id,))
 
     def mark_local(self, local_id: int) -> None:
+        """The same for a node, or for the item it is."""
         row = self._run("SELECT item_id FROM synced WHERE local_id = ?", (local_id,)).fetchone()
         if row is not None:
             self.mark_item(row[0])
         else:
-            self._run("INSERT OR REPLACE INTO dirty_locals VALUES (?, 0, NULL, NULL)", (local_id,))
+            self._run(f"INSERT INTO dirty_locals VALUES (?, 0, NULL, NULL) {_REMARK}", (local_id,))
 
     def clear(self, *, item_ids: Sequence[str] = (), local_ids: Sequence[int] = ()) -> None:
         """These are the same everywhere, or nothing needs to be done about them."""
@@ -626,7 +633,7 @@ def _local_node(row: tuple) -> LocalNode:  # type: ignore[type-arg]
         local_id,
         parent_id,
         os.fsdecode(name),
-        Kind(kind),
+        _KINDS[kind],
         Signature(inode, size, mtime, ctime, birth, bool(runs)),
         digest,
         aside,

@@ -1,0 +1,784 @@
+"""One engine, or two, on real folders: each case is what a person would see."""
+
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from sync_client.errors import ApiProblem, RootMissing, Transient
+from tests.fakes.server import FakeServer
+from tests.sync_client.devices import Device, settle
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer()
+
+
+@pytest.fixture
+def laptop(tmp_path: pathlib.Path, server: FakeServer):
+    device = Device("laptop", tmp_path, server)
+    yield device
+    device.stop()
+
+
+@pytest.fixture
+def phone(tmp_path: pathlib.Path, server: FakeServer):
+    device = Device("phone", tmp_path, server)
+    yield device
+    device.stop()
+
+
+def codes(device: Device) -> dict[str, str]:
+    return {each.path: each.code for each in device.engine.status().problems}
+
+
+def writes(server: FakeServer) -> int:
+    return server.head_seq
+
+
+# The plain cases
+
+
+def test_what_is_new_here_appears_there(laptop: Device, phone: Device, server: FakeServer):
+    (laptop.root / "a" / "b").mkdir(parents=True)
+    (laptop.root / "a" / "b" / "note.txt").write_bytes(b"hello")
+    (laptop.root / "empty").write_bytes(b"")
+    (laptop.root / "empty folder").mkdir()
+
+    assert laptop.sync().is_settled
+    assert phone.sync().is_settled
+
+    assert phone.tree() == laptop.tree() == server.tree()
+
+
+def test_an_edit_a_rename_and_a_deletion_arrive(laptop: Device, phone: Device):
+    for name in ("edited", "renamed", "deleted"):
+        (laptop.root / name).write_text(name)
+    settle(laptop, phone)
+
+    (phone.root / "edited").write_text("edited again")
+    (phone.root / "renamed").rename(phone.root / "new name")
+    (phone.root / "deleted").unlink()
+    settle(phone, laptop)
+
+    assert laptop.tree() == {("edited",): b"edited again", ("new name",): b"renamed"}
+
+
+def test_a_renamed_folder_costs_one_request_and_no_bytes(
+    laptop: Device, phone: Device, server: FakeServer
+):
+    (laptop.root / "photos" / "2026").mkdir(parents=True)
+    for number in range(30):
+        (laptop.root / "photos" / "2026" / f"{number}.jpg").write_bytes(b"%d" % number)
+    settle(laptop, phone)
+    before, sent = writes(server), laptop.transfers.sent_bytes
+    fetched = phone.transfers.fetched_files
+
+    (laptop.root / "photos").rename(laptop.root / "pictures")
+    settle(laptop, phone)
+
+    assert writes(server) == before + 1
+    assert laptop.transfers.sent_bytes == sent
+    assert phone.transfers.fetched_files == fetched
+    assert phone.tree() == laptop.tree()
+
+
+def test_a_file_keeps_its_id_when_a_program_saves_by_renaming(laptop: Device, server: FakeServer):
+    (laptop.root / "report").write_text("first")
+    laptop.sync()
+    before = server.find("report")
+
+    (laptop.root / "report.tmp").write_text("second version")
+    (laptop.root / "report.tmp").replace(laptop.root / "report")
+    laptop.sync()
+
+    after = server.find("report")
+    assert before is not None
+    assert after is not None
+    assert after["file_id"] == before["file_id"]
+    assert len(server.versions[after["file_id"]]) == 2
+
+
+def test_an_edit_of_the_same_size_that_restores_the_time_is_seen(
+    laptop: Device, server: FakeServer
+):
+    path = laptop.root / "sheet"
+    path.write_bytes(b"aaaa")
+    laptop.sync()
+    status = path.stat()
+
+    path.write_bytes(b"bbbb")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    laptop.sync()
+
+    assert server.tree() == {("sheet",): b"bbbb"}
+
+
+def test_touching_a_file_sends_no_bytes_but_its_time(laptop: Device, phone: Device):
+    (laptop.root / "song").write_bytes(b"la la la")
+    settle(laptop, phone)
+    sent = laptop.transfers.sent_bytes
+
+    os.utime(laptop.root / "song", ns=(1, 1_234_567_890_123_456_789))
+    settle(laptop, phone)
+
+    assert laptop.transfers.sent_bytes == sent
+    assert (phone.root / "song").stat().st_mtime_ns == 1_234_567_890_123_456_789
+
+
+def test_the_executable_bit_travels_both_ways(laptop: Device, phone: Device):
+    script = laptop.root / "run"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    settle(laptop, phone)
+    assert (phone.root / "run").stat().st_mode & 0o100
+
+    (phone.root / "run").chmod(0o644)
+    settle(phone, laptop)
+    assert not script.stat().st_mode & 0o111
+
+
+def test_an_edit_here_and_an_executable_bit_there_both_count(laptop: Device, phone: Device):
+    (laptop.root / "run").write_text("one")
+    settle(laptop, phone)
+
+    (laptop.root / "run").chmod(0o755)
+    laptop.sync()
+    (phone.root / "run").write_text("two, edited")
+    settle(phone, laptop)
+
+    assert (laptop.root / "run").read_text() == "two, edited"
+    assert (laptop.root / "run").stat().st_mode & 0o100
+    assert phone.engine.status().conflicts == 0
+
+
+def test_a_file_that_becomes_a_folder_does_so_everywhere(laptop: Device, phone: Device):
+    (laptop.root / "thing").write_text("a file")
+    (laptop.root / "other").mkdir()
+    (laptop.root / "other" / "inside").write_text("x")
+    settle(laptop, phone)
+
+    (laptop.root / "thing").unlink()
+    (laptop.root / "thing").mkdir()
+    (laptop.root / "thing" / "inside").write_text("now a folder")
+    shutil.rmtree(laptop.root / "other")
+    (laptop.root / "other").write_text("now a file")
+    settle(laptop, phone)
+
+    assert phone.tree() == laptop.tree()
+    assert phone.tree()["thing", "inside"] == b"now a folder"
+
+
+def test_a_change_of_case_is_a_rename(laptop: Device, phone: Device, server: FakeServer):
+    (laptop.root / "readme").write_text("x")
+    settle(laptop, phone)
+    (laptop.root / "readme").rename(laptop.root / "README")
+    settle(laptop, phone)
+    assert list(phone.tree()) == [("README",)]
+    assert server.commits == 1
+
+
+def test_a_thousand_small_files_go_in_a_few_requests(laptop: Device, server: FakeServer):
+    for folder in range(20):
+        (laptop.root / str(folder)).mkdir()
+        for number in range(50):
+            (laptop.root / str(folder) / str(number)).write_bytes(b"%d" % number)
+    server.requests.clear()
+    laptop.sync()
+    assert len(server.requests) < 20
+
+
+def test_nothing_is_asked_twice_when_nothing_happened(laptop: Device, server: FakeServer):
+    (laptop.root / "a").write_text("x")
+    laptop.sync()
+    head = writes(server)
+    for _ in range(3):
+        assert laptop.sync().operations == 0
+    assert writes(server) == head
+
+
+# Only a part of the account
+
+
+def test_a_folder_of_the_server_is_linked_alone(tmp_path: pathlib.Path, server: FakeServer):
+    server.put("work", "plan", content=b"plan")
+    server.put("private", "diary", content=b"diary")
+    office = Device("office", tmp_path, server, folder_id=server.folder("work")["folder_id"])
+    office.sync()
+    assert office.tree() == {("plan",): b"plan"}
+
+    diary = server.find("private")
+    assert diary is not None
+    server.move(diary, parent=server.folder("work")["folder_id"])
+    office.sync()
+    assert office.tree()["private", "diary"] == b"diary"
+
+    server.move(server.folder("work", "private"), parent=server.root_id)
+    office.sync()
+    assert office.tree() == {("plan",): b"plan"}
+    assert server.find("private", "diary") is not None
+    office.stop()
+
+
+def test_an_edit_follows_a_file_that_left_the_linked_folder(
+    tmp_path: pathlib.Path, server: FakeServer
+):
+    plan = server.put("work", "plan", content=b"plan")
+    office = Device("office", tmp_path, server, folder_id=server.folder("work")["folder_id"])
+    office.sync()
+    (office.root / "plan").write_text("better plan")
+    server.move(plan, parent=server.root_id)
+
+    office.sync()
+    office.sync()
+
+    assert server.tree()[("plan",)] == b"better plan"
+    assert office.tree() == {}
+    office.stop()
+
+
+# Conflicts, by the names of the literature
+
+
+def both(laptop: Device, phone: Device) -> None:
+    """Each syncs once with what it changed meanwhile, the laptop first; then both settle."""
+    laptop.sync()
+    phone.sync()
+    settle(laptop, phone)
+
+
+def test_create_create_with_other_content_keeps_both(laptop: Device, phone: Device):
+    (laptop.root / "note.txt").write_text("laptop")
+    (phone.root / "note.txt").write_text("phone!")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree()
+    assert laptop.tree()[("note.txt",)] == b"laptop"
+    (copy,) = set(laptop.tree()) - {("note.txt",)}
+    assert copy[0].startswith("note (conflicted copy, phone, ")
+    assert copy[0].endswith(").txt")
+    assert laptop.tree()[copy] == b"phone!"
+    assert laptop.engine.status().conflicts == 1
+
+
+def test_create_create_with_equal_content_is_one_file(
+    laptop: Device, phone: Device, server: FakeServer
+):
+    for device in (laptop, phone):
+        (device.root / "note.txt").write_text("the same")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree() == {("note.txt",): b"the same"}
+    assert server.commits == 1
+
+
+def test_create_create_of_folders_merges_them(laptop: Device, phone: Device):
+    for device in (laptop, phone):
+        (device.root / "photos").mkdir()
+        (device.root / "photos" / device.name).write_text(device.name)
+    both(laptop, phone)
+    assert set(phone.tree()) == {("photos",), ("photos", "laptop"), ("photos", "phone")}
+    assert laptop.tree() == phone.tree()
+
+
+@pytest.mark.parametrize("first", ["file", "folder"])
+def test_create_create_of_a_file_and_a_folder_keeps_both(laptop: Device, phone: Device, first: str):
+    one, other = (laptop, phone) if first == "file" else (phone, laptop)
+    (one.root / "x").write_text("a file")
+    (other.root / "x").mkdir()
+    (other.root / "x" / "inside").write_text("inside")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree()
+    assert {b"a file", b"inside"} <= set(laptop.tree().values())
+    assert len(laptop.tree()) == 3
+
+
+def test_edit_edit_keeps_the_first_and_copies_the_second(laptop: Device, phone: Device):
+    (laptop.root / "a").write_text("base")
+    settle(laptop, phone)
+    (laptop.root / "a").write_text("laptop")
+    (phone.root / "a").write_text("phone, later")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree()
+    assert laptop.tree()[("a",)] == b"laptop"
+    assert sorted(laptop.tree().values(), key=str) == [b"laptop", b"phone, later"]
+
+
+def test_edit_edit_with_equal_content_is_none(laptop: Device, phone: Device):
+    (laptop.root / "a").write_text("base")
+    settle(laptop, phone)
+    for device in (laptop, phone):
+        (device.root / "a").write_text("agreed")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree() == {("a",): b"agreed"}
+
+
+def test_edit_delete_keeps_the_edit(laptop: Device, phone: Device):
+    for name in ("deleted here", "deleted there"):
+        (laptop.root / name).write_text("base")
+    settle(laptop, phone)
+    (laptop.root / "deleted here").unlink()
+    (laptop.root / "deleted there").write_text("edited on the laptop")
+    (phone.root / "deleted here").write_text("edited on the phone")
+    (phone.root / "deleted there").unlink()
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree()
+    assert set(laptop.tree().values()) == {b"edited on the laptop", b"edited on the phone"}
+
+
+def test_move_delete_keeps_what_was_moved(laptop: Device, phone: Device):
+    (laptop.root / "folder").mkdir()
+    (laptop.root / "folder" / "inside").write_text("x")
+    (laptop.root / "file").write_text("y")
+    settle(laptop, phone)
+    shutil.rmtree(laptop.root / "folder")
+    (laptop.root / "file").unlink()
+    (phone.root / "folder").rename(phone.root / "kept")
+    (phone.root / "file").rename(phone.root / "kept file")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree()
+    assert laptop.tree() == {
+        ("kept",): None,
+        ("kept", "inside"): b"x",
+        ("kept file",): b"y",
+    }
+
+
+def test_move_parent_delete_keeps_what_was_moved_in(laptop: Device, phone: Device):
+    (laptop.root / "dying").mkdir()
+    (laptop.root / "dying" / "old").write_text("old")
+    (laptop.root / "file").write_text("y")
+    settle(laptop, phone)
+    shutil.rmtree(laptop.root / "dying")
+    (phone.root / "file").rename(phone.root / "dying" / "file")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree()
+    assert laptop.tree() == {("dying",): None, ("dying", "file"): b"y"}
+
+
+def test_create_parent_delete_keeps_what_is_new(laptop: Device, phone: Device):
+    (laptop.root / "dying" / "deep").mkdir(parents=True)
+    (laptop.root / "dying" / "old").write_text("old")
+    (laptop.root / "dying" / "deep" / "old too").write_text("old")
+    settle(laptop, phone)
+    shutil.rmtree(laptop.root / "dying")
+    (phone.root / "dying" / "deep" / "new").write_text("new")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree()
+    assert laptop.tree() == {
+        ("dying",): None,
+        ("dying", "deep"): None,
+        ("dying", "deep", "new"): b"new",
+    }
+
+
+def test_a_deleted_folder_keeps_what_its_deleter_had_not_seen(laptop: Device, phone: Device):
+    (laptop.root / "dying").mkdir()
+    (laptop.root / "dying" / "old").write_text("old")
+    settle(laptop, phone)
+    (phone.root / "dying" / "new").write_text("new")
+    phone.sync()
+    shutil.rmtree(laptop.root / "dying")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree() == {("dying",): None, ("dying", "new"): b"new"}
+
+
+def test_move_create_keeps_both(laptop: Device, phone: Device):
+    (laptop.root / "a").write_text("moved")
+    settle(laptop, phone)
+    (laptop.root / "b").write_text("created")
+    (phone.root / "a").rename(phone.root / "b")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree()
+    assert laptop.tree()[("b",)] == b"created"
+    assert sorted(laptop.tree().values(), key=str) == [b"created", b"moved"]
+
+
+def test_move_move_source_follows_the_first(laptop: Device, phone: Device):
+    (laptop.root / "a").write_text("x")
+    settle(laptop, phone)
+    (laptop.root / "a").rename(laptop.root / "laptop")
+    (phone.root / "a").rename(phone.root / "phone")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree() == {("laptop",): b"x"}
+
+
+def test_move_move_dest_keeps_both(laptop: Device, phone: Device):
+    for name in ("one", "two"):
+        (laptop.root / name).write_text(name)
+    settle(laptop, phone)
+    (laptop.root / "one").rename(laptop.root / "target")
+    (phone.root / "two").rename(phone.root / "target")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree()
+    assert laptop.tree()[("target",)] == b"one"
+    assert sorted(laptop.tree().values(), key=str) == [b"one", b"two"]
+
+
+def test_move_move_cycle_undoes_the_second(laptop: Device, phone: Device):
+    for name in ("one", "two"):
+        (laptop.root / name).mkdir()
+        (laptop.root / name / name).write_text(name)
+    settle(laptop, phone)
+    (laptop.root / "one").rename(laptop.root / "two" / "one")
+    (phone.root / "two").rename(phone.root / "one" / "two")
+    both(laptop, phone)
+    assert laptop.tree() == phone.tree()
+    assert laptop.tree()["two", "one", "one"] == b"one"
+    assert laptop.tree()["two", "two"] == b"two"
+
+
+def test_two_folders_exchange_their_names(laptop: Device, phone: Device, server: FakeServer):
+    for name in ("one", "two"):
+        (laptop.root / name).mkdir()
+        (laptop.root / name / "inside").write_text(name)
+    settle(laptop, phone)
+    commits = server.commits
+    (laptop.root / "one").rename(laptop.root / "three")
+    (laptop.root / "two").rename(laptop.root / "one")
+    (laptop.root / "three").rename(laptop.root / "two")
+    settle(laptop, phone)
+    assert phone.tree() == laptop.tree() == server.tree()
+    assert phone.tree()["one", "inside"] == b"two"
+    assert server.commits == commits
+
+
+def test_a_hierarchy_is_turned_upside_down(laptop: Device, phone: Device):
+    (laptop.root / "a" / "b" / "c").mkdir(parents=True)
+    (laptop.root / "a" / "b" / "c" / "leaf").write_text("x")
+    settle(laptop, phone)
+    (laptop.root / "a" / "b" / "c").rename(laptop.root / "c")
+    (laptop.root / "a" / "b").rename(laptop.root / "c" / "b")
+    (laptop.root / "a").rename(laptop.root / "c" / "b" / "a")
+    settle(laptop, phone)
+    assert phone.tree() == laptop.tree()
+    assert ("c", "b", "a") in phone.tree()
+
+
+# Linking, losing state, being restored
+
+
+def test_linking_a_folder_that_has_files_merges(laptop: Device, server: FakeServer):
+    server.put("same", content=b"same")
+    server.put("other", content=b"from the server")
+    server.put("only there", content=b"there")
+    (laptop.root / "same").write_bytes(b"same")
+    (laptop.root / "other").write_bytes(b"from the disk")
+    (laptop.root / "only here").write_bytes(b"here")
+    commits = server.commits
+
+    laptop.sync()
+    laptop.sync()
+
+    assert laptop.tree() == server.tree()
+    assert sorted(laptop.tree().values(), key=str) == sorted(
+        [b"same", b"from the server", b"there", b"from the disk", b"here"], key=str
+    )
+    assert laptop.tree()[("other",)] == b"from the server"
+    assert server.commits == commits + 2
+
+
+def test_a_lost_state_deletes_nothing(laptop: Device, server: FakeServer):
+    for name in ("deleted here", "deleted there", "stays"):
+        (laptop.root / name).write_text(name)
+    laptop.sync()
+    commits = server.commits
+    (laptop.root / "deleted here").unlink()
+    there = server.find("deleted there")
+    assert there is not None
+    server.delete(there)
+
+    laptop.lose_state()
+    laptop.sync()
+
+    assert set(laptop.tree()) == {("deleted here",), ("deleted there",), ("stays",)}
+    assert laptop.tree() == server.tree()
+    assert server.commits == commits + 1
+
+
+def test_a_restored_server_gets_back_what_it_lacks(
+    tmp_path: pathlib.Path, laptop: Device, phone: Device, server: FakeServer
+):
+    (laptop.root / "old").write_text("old")
+    (laptop.root / "edited").write_text("first")
+    settle(laptop, phone)
+    backup = FakeServer()
+    backup.restore_backup(server)
+    (laptop.root / "edited").write_text("second")
+    (laptop.root / "new").write_text("new")
+    (laptop.root / "old").unlink()
+    settle(laptop, phone)
+
+    server.restore_backup(backup)
+    settle(laptop, phone)
+
+    assert laptop.tree() == phone.tree() == server.tree()
+    assert laptop.tree() == {("old",): b"old", ("edited",): b"second", ("new",): b"new"}
+
+
+def test_a_drifted_tree_is_found_by_the_digest(laptop: Device, server: FakeServer):
+    server.put("a", content=b"a")
+    laptop.sync()
+    # A change that the feed never told: the worst that a fault of the server could do.
+    server.put("b", content=b"b")
+    laptop.trees.set_meta("cursor", f"{server.epoch}:{server.head_seq}")
+    laptop.trees.set_meta("head_seq", str(server.head_seq))
+    laptop.sync()
+    assert ("b",) not in laptop.tree()
+    laptop.engine.full_sync()
+    assert ("b",) in laptop.tree()
+
+
+# What goes wrong
+
+
+def test_an_answer_that_was_lost_makes_no_conflict_with_oneself(laptop: Device, server: FakeServer):
+    path = laptop.root / "a"
+    path.write_text("first")
+    laptop.sync()
+    path.write_text("second")
+
+    def lose(where: str) -> None:
+        if where == "after send":
+            raise Transient("the answer is lost")
+
+    laptop.fault = lose
+    with pytest.raises(Transient):
+        laptop.sync()
+    laptop.fault = lambda _: None
+    path.write_text("third, edited before the program was asked again")
+    (laptop.root / "new").write_text("x")
+    laptop.sync()
+
+    assert server.tree() == {("a",): path.read_bytes(), ("new",): b"x"}
+
+
+def test_a_new_file_whose_answer_was_lost_is_not_doubled(laptop: Device, server: FakeServer):
+    path = laptop.root / "a"
+    path.write_text("first")
+
+    def lose(where: str) -> None:
+        if where == "after send":
+            raise Transient("the answer is lost")
+
+    laptop.fault = lose
+    with pytest.raises(Transient):
+        laptop.sync()
+    laptop.fault = lambda _: None
+    path.write_text("edited since")
+    laptop.sync()
+
+    assert server.tree() == laptop.tree() == {("a",): b"edited since"}
+
+
+def test_one_refused_file_does_not_stop_the_others(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    commit = server.commit
+
+    def full(**request):
+        if request["name"] == "large":
+            raise ApiProblem(507, "quota-exceeded", "There is not enough storage left.", {})
+        return commit(**request)
+
+    monkeypatch.setattr(
+        laptop.transfers,
+        "_send",
+        _refusing(laptop.transfers._send, "large", "quota-exceeded"),
+    )
+    (laptop.root / "large").write_text("x")
+    (laptop.root / "small").write_text("y")
+    result = laptop.sync()
+    assert server.tree() == {("small",): b"y"}
+    assert codes(laptop) == {"large": "quota-exceeded"}
+    assert result.is_finished
+    assert not result.is_settled
+
+    monkeypatch.undo()
+    laptop.clock.ahead_ns += 601 * 1_000_000_000
+    assert laptop.sync().is_settled
+    assert ("large",) in server.tree()
+
+
+def _refusing(send, name: str, code: str):
+    from tests.fakes.server import Refusal
+
+    def refuse(file):
+        if file.name == name:
+            raise Refusal(507, code)
+        return send(file)
+
+    return refuse
+
+
+def test_what_cannot_be_synced_is_listed_and_left_alone(laptop: Device, server: FakeServer):
+    (laptop.root / "target").write_text("x")
+    (laptop.root / "link").symlink_to("target")
+    os.mkfifo(laptop.root / "pipe")
+    (laptop.root / "Name").write_text("first")
+    (laptop.root / "name").write_text("second")
+    undecodable = os.fsencode(laptop.root) + b"/caf\xe9"
+    with open(undecodable, "wb") as file:  # noqa: PTH123  (no text, so no Path)
+        file.write(b"latin-1")
+
+    result = laptop.sync()
+
+    assert server.tree() == {("target",): b"x", ("Name",): b"first"}
+    assert codes(laptop) == {
+        "link": "not-a-file",
+        "pipe": "not-a-file",
+        "name": "case-collision",
+        "caf\ufffd": "invalid-name",
+    }
+    assert result.is_finished
+    assert not result.is_settled
+    assert (laptop.root / "link").is_symlink()
+
+    (laptop.root / "Name").unlink()
+    laptop.sync()
+    laptop.sync()
+    assert server.tree() == {("target",): b"x", ("name",): b"second"}
+
+
+def test_an_unreadable_folder_is_unknown_and_not_empty(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    (laptop.root / "closed").mkdir()
+    (laptop.root / "closed" / "inside").write_text("x")
+    laptop.sync()
+    listdir = laptop.fs.listdir
+
+    def refuse(path):
+        # Not by mode: root may read everything.
+        if path == ("closed",):
+            from sync_client.errors import PathProblem
+
+            raise PathProblem("closed", "unreadable", "no permission")
+        return listdir(path)
+
+    monkeypatch.setattr(laptop.fs, "listdir", refuse)
+    result = laptop.sync()
+    assert server.tree()["closed", "inside"] == b"x"
+    assert codes(laptop) == {"closed": "unreadable"}
+    assert not result.is_settled
+    monkeypatch.undo()
+    assert laptop.sync().is_settled
+
+
+def test_a_missing_root_or_marker_stops_everything(laptop: Device, server: FakeServer):
+    (laptop.root / "a").write_text("x")
+    laptop.sync()
+    (laptop.root / ".drive" / "root.json").unlink()
+    (laptop.root / "a").unlink()
+    with pytest.raises(RootMissing):
+        laptop.sync()
+    shutil.rmtree(laptop.root)
+    with pytest.raises(RootMissing):
+        laptop.sync()
+    assert server.tree() == {("a",): b"x"}
+
+
+def test_a_linked_folder_that_is_gone_on_the_server_stops_everything(
+    tmp_path: pathlib.Path, server: FakeServer
+):
+    server.put("work", "plan", content=b"plan")
+    office = Device("office", tmp_path, server, folder_id=server.folder("work")["folder_id"])
+    office.sync()
+    server.delete(server.folder("work"))
+    with pytest.raises(RootMissing):
+        office.sync()
+    assert office.tree() == {("plan",): b"plan"}
+    office.stop()
+
+
+def test_deleting_most_of_the_tree_here_is_held_until_confirmed(laptop: Device, server: FakeServer):
+    (laptop.root / "many").mkdir()
+    for number in range(120):
+        (laptop.root / "many" / str(number)).write_bytes(b"%d" % number)
+    (laptop.root / "one").write_text("x")
+    laptop.sync()
+    shutil.rmtree(laptop.root / "many")
+
+    (laptop.root / "new").write_text("goes on")
+    result = laptop.sync()
+    assert result.held_deletions == 121
+    assert not result.is_settled
+    assert len(server.tree()) == 123
+    assert laptop.engine.status().held_deletions == 121
+
+    laptop.engine.confirm_deletes()
+    result = laptop.sync()
+    assert result.is_settled
+    assert set(server.tree()) == {("one",), ("new",)}
+    assert laptop.engine.status().held_deletions == 0
+
+
+def test_deleting_most_of_the_tree_there_is_held_until_confirmed(
+    laptop: Device, server: FakeServer
+):
+    for number in range(120):
+        server.put("many", str(number), content=b"%d" % number)
+    laptop.sync()
+    server.delete(server.folder("many"))
+    assert laptop.sync().held_deletions == 121
+    assert len(laptop.tree()) == 121
+    laptop.engine.confirm_deletes()
+    laptop.sync()
+    laptop.sync()
+    assert laptop.tree() == {}
+    # And one confirmation is for one deletion.
+    assert laptop.trees.meta("deletions_confirmed") is None
+
+
+def test_a_folder_deleted_elsewhere_stays_for_what_cannot_be_synced(
+    laptop: Device, server: FakeServer
+):
+    (laptop.root / "venv").mkdir()
+    (laptop.root / "venv" / "file").write_text("x")
+    (laptop.root / "venv" / "python").symlink_to("/usr/bin/python3")
+    laptop.sync()
+    server.delete(server.folder("venv"))
+    laptop.sync()
+    laptop.sync()
+    assert [path.name for path in (laptop.root / "venv").iterdir()] == ["python"]
+    assert server.tree() == {}
+    assert codes(laptop)["venv"] == "folder-kept"
+
+
+def test_a_file_that_is_being_written_is_left_until_it_rests(laptop: Device, server: FakeServer):
+    path = laptop.root / "growing"
+    path.write_text("begun")
+    slept = laptop.clock.sleep
+
+    def write_more(seconds: float) -> None:
+        slept(seconds)
+        path.write_text("begun, and written on")
+
+    laptop.clock.sleep = write_more  # type: ignore[method-assign]
+    result = laptop.engine.cycle(rescan=True)
+    assert server.tree() == {}
+    assert not result.is_finished
+    assert result.retry_after is not None
+    laptop.clock.sleep = slept  # type: ignore[method-assign]
+    laptop.clock.ahead_ns += 2_000_000_000
+    laptop.sync()
+    assert server.tree() == {("growing",): b"begun, and written on"}
+
+
+def test_what_a_deletion_took_away_is_in_the_stash_for_a_week(laptop: Device, server: FakeServer):
+    server.put("a", content=b"precious")
+    laptop.sync()
+    (laptop.root / "b").write_text("x")
+    gone = server.find("a")
+    assert gone is not None
+    server.delete(gone)
+    laptop.sync()
+    stash = laptop.root / ".drive" / "stash"
+    (kept,) = stash.rglob("a")
+    assert kept.read_bytes() == b"precious"
+
+    laptop.clock.ahead_ns += 8 * 24 * 3600 * 1_000_000_000
+    laptop.stop()
+    laptop.start()
+    laptop.sync()
+    assert list(stash.iterdir()) == []
