@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,31 +18,36 @@ from tests.services.drive import RunningDrive, is_running, wait_until
 pytestmark = pytest.mark.journey
 
 MIB = 1024 * 1024
-EMAIL = "alice@example.com"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDrive]:
+    """One server for all tests: each has a user of its own, and other contents."""
+    with RunningDrive(tmp_path_factory.mktemp("server") / "data") as drive:
+        yield drive
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RunningDrive]:
-    drive = RunningDrive(tmp_path / "server")
-    drive.create_user(EMAIL)
-    drive.start()
-    yield drive
-    drive.close()
+def owner(server: RunningDrive) -> str:
+    """The address of a new user."""
+    email = f"{uuid.uuid4()}@example.com"
+    server.create_user(email)
+    return email
 
 
 @pytest.fixture
-def laptop(server: RunningDrive, tmp_path: Path) -> Iterator[Device]:
+def laptop(server: RunningDrive, owner: str, tmp_path: Path) -> Iterator[Device]:
     device = Device("laptop", tmp_path, server)
-    device.sign_in_and_link(EMAIL)
+    device.sign_in_and_link(owner)
     device.start()
     yield device
     device.close()
 
 
 @pytest.fixture
-def phone(server: RunningDrive, tmp_path: Path) -> Iterator[Device]:
+def phone(server: RunningDrive, owner: str, tmp_path: Path) -> Iterator[Device]:
     device = Device("phone", tmp_path, server)
-    device.sign_in_and_link(EMAIL)
+    device.sign_in_and_link(owner)
     device.start()
     yield device
     device.close()
@@ -176,35 +182,17 @@ def stored_objects(server: RunningDrive) -> int:
     return sum(1 for kind in ("b", "p") for path in (blocks / kind).rglob("*") if path.is_file())
 
 
-def wait_for_objects(server: RunningDrive, count: int) -> None:
+def wait_for_objects(server: RunningDrive, count: int, sender: Device) -> None:
     wait_until(
-        lambda: stored_objects(server) >= count, seconds=60, what=f"{count} objects", every=0.01
+        lambda: stored_objects(server) >= count,
+        seconds=60,
+        what=f"{count} objects",
+        every=0.02,
+        explain=sender.status,
     )
 
 
-def test_a_client_killed_in_mid_upload_sends_only_what_was_missing(laptop, phone, server):
-    content = random.Random(1).randbytes(160 * MIB)
-    (laptop.folder / "large.bin").write_bytes(content)
-    wait_until(
-        lambda: stored_objects(server) >= 20, seconds=60, what="the first blocks", every=0.01
-    )
-    laptop.kill()
-    # What was under way when it died has ended by now.
-    time.sleep(1)
-    sent_before = stored_objects(server)
-
-    laptop.start()
-    sync(laptop, phone)
-
-    assert_same(laptop, phone)
-    assert (phone.folder / "large.bin").read_bytes() == content
-    distinct = block_count(server)
-    assert sent_before < distinct, "it was killed too late for this test to mean anything"
-    # Blocks that were on their way may have arrived twice; those that had arrived may not.
-    assert stored_objects(server) - distinct <= 8
-
-
-def block_count(server: RunningDrive) -> int:
+def distinct_blocks(server: RunningDrive) -> int:
     counted = server.manage(
         "shell", "-v0", "-c", "from blocks.models import Block; print(Block.objects.count())"
     )
@@ -212,16 +200,47 @@ def block_count(server: RunningDrive) -> int:
     return int(counted.stdout.split()[-1])
 
 
+def test_a_client_killed_in_mid_upload_sends_only_what_was_missing(laptop, phone, server):
+    objects, blocks = stored_objects(server), distinct_blocks(server)
+    content = random.randbytes(160 * MIB)
+    (laptop.folder / "large.bin").write_bytes(content)
+    wait_for_objects(server, objects + 20, laptop)
+    laptop.kill()
+    # What was under way when it died has ended by now.
+    time.sleep(1)
+    sent_before = stored_objects(server) - objects
+
+    laptop.start()
+    sync(laptop, phone)
+
+    assert_same(laptop, phone)
+    assert (phone.folder / "large.bin").read_bytes() == content
+    needed = distinct_blocks(server) - blocks
+    assert sent_before < needed, "it was killed too late for this test to mean anything"
+    # Blocks that were on their way may have arrived twice; those that had arrived may not.
+    assert stored_objects(server) - objects - needed <= 8
+
+
+def staged_bytes(device: Device) -> int:
+    """How much of files that are not complete yet has arrived on a device."""
+    staging = device.folder / ".drive" / "staging"
+    with os.scandir(staging) as entries:
+        return sum(entry.stat().st_blocks * 512 for entry in entries if entry.is_file())
+
+
 def test_a_client_killed_in_mid_download_finishes_afterwards(laptop, phone, server):
-    content = random.Random(2).randbytes(160 * MIB)
+    content = random.randbytes(160 * MIB)
     phone.kill()
     (laptop.folder / "large.bin").write_bytes(content)
     sync(laptop)
     phone.start()
-    staged = lambda: any(  # noqa: E731 - one line that says what it is
-        path.stat().st_size > MIB for path in phone.folder.rglob(".drive*/**/*") if path.is_file()
+    wait_until(
+        lambda: staged_bytes(phone) > MIB,
+        seconds=60,
+        what="the first blocks on the phone",
+        every=0.02,
+        explain=phone.status,
     )
-    wait_until(staged, seconds=60, what="the first blocks on the phone", every=0.01)
     phone.kill()
     assert not (phone.folder / "large.bin").exists()
 
@@ -234,8 +253,10 @@ def test_a_client_killed_in_mid_download_finishes_afterwards(laptop, phone, serv
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_server_restart_in_the_middle_costs_only_time(laptop, phone, server, how):
+    objects = stored_objects(server)
+    (laptop.folder / "large.bin").write_bytes(random.randbytes(100 * MIB))
     write_source_tree(laptop.folder)
-    wait_for_objects(server, 3)
+    wait_for_objects(server, objects + 3, laptop)
     pids = server.all_pids()
     server.stop(how)
     wait_until(lambda: not any(is_running(pid) for pid in pids), seconds=10, what="its end")
@@ -248,7 +269,7 @@ def test_a_server_restart_in_the_middle_costs_only_time(laptop, phone, server, h
     assert (phone.folder / "written while it was away.txt").read_text() == "later"
 
 
-def test_a_folder_that_was_linked_after_the_others_gets_everything(server, laptop, tmp_path):
+def test_a_folder_that_was_linked_after_the_others_gets_everything(server, owner, laptop, tmp_path):
     write_source_tree(laptop.folder)
     sync(laptop)
     desktop = Device("desktop", tmp_path, server)
@@ -256,7 +277,7 @@ def test_a_folder_that_was_linked_after_the_others_gets_everything(server, lapto
     # The same file, and another one of a name that is taken.
     (desktop.folder / "empty file").touch()
     (desktop.folder / "film.bin").write_text("a quite different film")
-    desktop.sign_in_and_link(EMAIL)
+    desktop.sign_in_and_link(owner)
 
     # In the background, as people start it.
     desktop.do("start")

@@ -22,12 +22,20 @@ _NOT_OURS = ("DATABASE_URL", "BLOCKS_DATABASE_URL", "REDIS_URL", "DJANGO_SETTING
 
 
 def wait_until(
-    holds: Callable[[], object], *, seconds: float, what: str, every: float = 0.1
+    holds: Callable[[], object],
+    *,
+    seconds: float,
+    what: str,
+    every: float = 0.1,
+    explain: Callable[[], object] = lambda: "",
 ) -> None:
-    """Return once it holds; fail the test after so many seconds, saying what did not happen."""
+    """Return once it holds; fail the test after so many seconds, saying what did not happen.
+
+    explain: asked then for what else to show.
+    """
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what} {explain()}"
         time.sleep(every)
 
 
@@ -132,6 +140,7 @@ class RunningDrive:
             lambda: self.is_ready or process.poll() is not None,
             seconds=READY_SECONDS,
             what="the ready line",
+            explain=lambda: f"{self.output} {self.errors}",
         )
         assert self.is_ready, "".join(self.errors)
 
