@@ -22,7 +22,6 @@ app.conf.beat_schedule = {
         "files.tasks.confirm_content_hashes": timedelta(minutes=1),
         "blocks.tasks.collect_garbage": timedelta(minutes=10),
         "blocks.tasks.sweep_store": timedelta(days=1),
-        "blocks.tasks.sweep_store": timedelta(days=1),
     }.items()
 }
 

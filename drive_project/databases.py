@@ -5,6 +5,8 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
 
 
 def migrate_all() -> None:
@@ -13,4 +15,11 @@ def migrate_all() -> None:
     with (Path(settings.DATA_DIR) / "migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for alias in settings.DATABASES:
-            call_command("migrate", database=alias, interactive=False, verbosity=0)
+            if missing_migrations(alias):
+                call_command("migrate", database=alias, interactive=False, verbosity=0)
+
+
+def missing_migrations(alias: str) -> int:
+    """How many migrations of this release a database has not had."""
+    executor = MigrationExecutor(connections[alias])
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))

@@ -10,7 +10,6 @@ import redis
 from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError, connections
-from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -18,6 +17,7 @@ from django.views.decorators.http import require_safe
 from blocks.storage import get_object_store
 from drive_project import __version__
 from drive_project.common.errors import DriveError
+from drive_project.databases import missing_migrations
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +50,9 @@ class DatabaseCheck:
                 cursor.execute("SELECT 1")
             if not self._is_migrated:
                 # Looked up until it holds: reading all migrations is too slow for each time.
-                executor = MigrationExecutor(connection)
-                lacking = executor.migration_plan(executor.loader.graph.leaf_nodes())
+                lacking = missing_migrations(self._alias)
                 if lacking:
-                    raise Unready(f"{len(lacking)} migrations are missing: manage.py prepare")
+                    raise Unready(f"{lacking} migrations are missing: manage.py prepare")
                 self._is_migrated = True
         except DatabaseError as error:
             connection.close()

@@ -65,10 +65,7 @@ def setup(request: HttpRequest, code: str) -> HttpResponse:
     if request.method == "POST" and not form.errors:
         # Somebody else was quicker with the same link.
         return render(request, "web/setup_closed.html", status=404)
-    answer = render(request, "web/setup.html", {"form": form})
-    # The code in the address must not travel to another site.
-    answer["Referrer-Policy"] = "no-referrer"
-    return answer
+    return render(request, "web/setup.html", {"form": form})
 
 
 def _create(form: AdministratorForm, code: str) -> User | None:
