@@ -88,6 +88,15 @@ class Device:
 
     def start(self) -> None:
         """Start the sync client, and return when it answers."""
+        self.launch()
+        wait_until(
+            lambda: self.run("status", "--json").returncode == 0,
+            seconds=30,
+            what=f"the sync client of {self.name}",
+        )
+
+    def launch(self) -> None:
+        """Start the sync client, and return at once."""
         self.daemon = subprocess.Popen(
             [str(DRIVE), "start", "--foreground"],
             cwd=self._home,
@@ -96,11 +105,6 @@ class Device:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             preexec_fn=dies_with_parent(),
-        )
-        wait_until(
-            lambda: self.run("status", "--json").returncode == 0,
-            seconds=30,
-            what=f"the sync client of {self.name}",
         )
 
     def stop(self) -> None:
