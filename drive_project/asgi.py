@@ -11,10 +11,10 @@ _django = get_wsgi_application()
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import re_path  # noqa: E402
-from notifications.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
 
 from blocks.local_store import application as block_store  # noqa: E402
 from drive_project.bridge import Message, Receive, Scope, Send, WsgiBridge  # noqa: E402
+from notifications.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
 
 POLL_PATH = "/api/v1/notifications/poll"
 
