@@ -112,10 +112,16 @@ def _add_now(topic: str, payloads: list[dict[str, Any]]) -> None:
     messages = _write(topic, payloads, due_at=timezone.now() + DIRECT_DELIVERY_TIME)
 
     def deliver_directly() -> None:
-        _deliver(messages)
+        try:
+            _deliver(messages)
+        except _AWAY as error:
+            # In one line: while a receiver is away, every commit comes here.
+            logger.warning(
+                "outbox: %d %s messages are left for later: %r", len(messages), topic, error
+            )
 
     if messages:
-        # Robust: what was decided stands; a failure is logged and the relay comes again.
+        # Robust: what was decided stands, whatever happens here; the relay comes again.
         transaction.on_commit(deliver_directly, robust=True)
 
 
