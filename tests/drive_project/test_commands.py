@@ -27,7 +27,8 @@ def create(instance: RunningDrive, *arguments: str, password: str = PASSWORD + "
 def test_create_user_works_before_the_first_start_and_prints_id_and_address(instance):
     done = create(instance, "Alice@Example.com", "--quota", "1000000")
 
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0
+    assert done.stderr == ""
     user_id, email = done.stdout.split()
     assert uuid.UUID(user_id)
     assert email == "alice@example.com"

@@ -1,5 +1,6 @@
 """`manage.py create_user`: an account, from a script or by hand."""
 
+import logging
 import sys
 from argparse import ArgumentTypeError
 from getpass import getpass
@@ -41,6 +42,9 @@ class Command(BaseCommand):
         # After the migration: on a new data folder there are no tables before it.
         from files.services.accounts import create_user
 
+        # Before the first start there is nobody to tell of the new root folder, and after it
+        # the server tells what was left for later: no reason to alarm who reads this.
+        logging.getLogger("files.outbox").setLevel(logging.ERROR)
         quota = {} if options["quota"] is None else {"quota_bytes": options["quota"]}
         try:
             user = create_user(
