@@ -18,7 +18,10 @@ KEPT_FOR = timedelta(days=30)
 
 
 class Answer(NamedTuple):
-    """What a write answers: a status and a JSON body. Identifiers, never URLs or secrets."""
+    """What a write answers: a status and a JSON body, {} for none.
+
+    Identifiers, never URLs or secrets: it is kept.
+    """
 
     status: int
     body: Any

@@ -27,7 +27,7 @@ _PAGE_SALT = "files.snapshot"
 
 
 class ChangesQuery(serializers.Serializer[Any]):
-    cursor = serializers.CharField(default="", max_length=MAX_QUERY_CURSOR_LENGTH)
+    cursor = serializers.CharField(default="", max_length=MAX_QUERY_CURSOR_LENGTH, allow_blank=True)
     limit = serializers.IntegerField(min_value=1, max_value=MAX_CHANGES, default=DEFAULT_CHANGES)
 
 
@@ -44,7 +44,7 @@ class ChangesRequest(RequestSerializer):
 
 class SnapshotQuery(serializers.Serializer[Any]):
     namespace = serializers.UUIDField()
-    page = serializers.CharField(default="", max_length=1_000)
+    page = serializers.CharField(default="", max_length=1_000, allow_blank=True)
     limit = serializers.IntegerField(min_value=1, max_value=MAX_CHANGES, default=MAX_PAGE)
 
 

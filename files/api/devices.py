@@ -110,7 +110,7 @@ class DeviceView(APIView):
 
         def write() -> Answer:
             devices.rename_device(user=this.user, device_id=device_id, name=body["name"])
-            return Answer(200, None)
+            return Answer(200, {})
 
         write_once(request, body, ["rename_device", device_id, body["name"]], write)
         device = devices.get_device(this.user, device_id)
@@ -127,7 +127,7 @@ class DeviceView(APIView):
 
         def write() -> Answer:
             devices.revoke_device(user=device_of(request).user, device_id=device_id)
-            return Answer(204, None)
+            return Answer(204, {})
 
         answer = write_once(request, body, ["revoke_device", device_id], write)
         return Response(status=answer.status)

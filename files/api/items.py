@@ -89,7 +89,7 @@ class PageQuery(serializers.Serializer[Any]):
     """The query of a list: `?limit=` and `?cursor=`."""
 
     limit = serializers.IntegerField(min_value=1, max_value=MAX_PAGE, default=DEFAULT_PAGE)
-    cursor = serializers.CharField(default="", max_length=4096)
+    cursor = serializers.CharField(default="", max_length=4096, allow_blank=True)
 
 
 def parsed(serializer: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:

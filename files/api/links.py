@@ -88,7 +88,7 @@ class LinkView(APIView):
 
         def write() -> Answer:
             links.revoke_link(user=device_of(request).user, link_id=link_id)
-            return Answer(204, None)
+            return Answer(204, {})
 
         answer = write_once(request, body, ["revoke_link", link_id], write)
         return Response(status=answer.status)

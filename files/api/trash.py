@@ -80,7 +80,7 @@ class TrashView(APIView):
 
         def write() -> Answer:
             trash.empty_trash(device=device_of(request))
-            return Answer(204, None)
+            return Answer(204, {})
 
         return Response(status=write_once(request, body, ["empty_trash"], write).status)
 
@@ -100,7 +100,7 @@ class TrashedItemView(APIView):
 
         def write() -> Answer:
             trash.delete_for_ever(device=device_of(request), item_id=item_id)
-            return Answer(204, None)
+            return Answer(204, {})
 
         answer = write_once(request, body, ["delete_for_ever", item_id], write)
         return Response(status=answer.status)
