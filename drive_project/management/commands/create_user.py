@@ -3,6 +3,8 @@
 import logging
 import sys
 from argparse import ArgumentTypeError
+from collections.abc import Iterator
+from contextlib import contextmanager
 from getpass import getpass
 from typing import Any
 
@@ -42,14 +44,12 @@ class Command(BaseCommand):
         # After the migration: on a new data folder there are no tables before it.
         from files.services.accounts import create_user
 
-        # Before the first start there is nobody to tell of the new root folder, and after it
-        # the server tells what was left for later: no reason to alarm who reads this.
-        logging.getLogger("files.outbox").setLevel(logging.ERROR)
         quota = {} if options["quota"] is None else {"quota_bytes": options["quota"]}
         try:
-            user = create_user(
-                email=options["email"], password=password, is_staff=options["admin"], **quota
-            )
+            with _quiet_outbox():
+                user = create_user(
+                    email=options["email"], password=password, is_staff=options["admin"], **quota
+                )
         except InvalidRequest as error:
             raise CommandError(" ".join(error.detail.split())) from error
         except IntegrityError as error:
@@ -58,6 +58,20 @@ class Command(BaseCommand):
         if options["admin"]:
             setup_code.close()
         self.stdout.write(f"{user.pk} {user.email}")
+
+
+@contextmanager
+def _quiet_outbox() -> Iterator[None]:
+    """Before the first start there is nobody to tell of the new root folder, and later the
+    server tells what was left: no reason to alarm who reads this command's output.
+    """
+    log = logging.getLogger("files.outbox")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _read_password() -> str:
