@@ -26,12 +26,17 @@ export function hrefOf(item) {
   return item.type === "folder" ? `/folders/${item.id}` : `/api/v1/files/${item.id}/content`;
 }
 
-/** The server's order of names: NFC, single characters folded, by code point. */
+/** What must be unique in a folder: NFC, and characters folded that fold to a single one. */
 function nameKey(name) {
   return Array.from(name.normalize("NFC"), (character) => {
     const folded = character.toLowerCase();
     return [...folded].length === 1 ? folded : character;
   }).join("");
+}
+
+/** The order in which the server lists names: by what must be unique, by code point. */
+export function compareNames(one, other) {
+  return compareText(nameKey(one), nameKey(other));
 }
 
 function compareText(one, other) {
@@ -59,7 +64,7 @@ export class List extends EventTarget {
     this.folderId = element.dataset.folder;
     this.template = document.querySelector("#row");
     this.more = document.querySelector("#more");
-    for (const row of element.querySelectorAll(".row")) this.#adopt(row);
+    for (const row of this.#all()) this.#adopt(row);
     this.#rove(element.querySelector(".row"));
     this.#listen();
     if (this.more !== null) {
@@ -233,7 +238,7 @@ export class List extends EventTarget {
     let difference;
     if (sort === "modified") difference = one.modifiedAt - other.modifiedAt;
     else if (sort === "size" && one.type === "file") difference = one.sizeBytes - other.sizeBytes;
-    else difference = compareText(nameKey(one.name), nameKey(other.name));
+    else difference = compareNames(one.name, other.name);
     if (difference === 0) difference = compareText(one.id, other.id);
     return order === "desc" ? -difference : difference;
   }
@@ -265,7 +270,8 @@ export class List extends EventTarget {
   }
 
   #all() {
-    return [...this.element.querySelectorAll(".row")];
+    // The row in which a new folder is being named is none of them.
+    return [...this.element.querySelectorAll(".row[data-id]")];
   }
 
   #tell() {
@@ -285,7 +291,7 @@ export class List extends EventTarget {
     let next = row;
     do {
       next = step > 0 ? next.nextElementSibling : next.previousElementSibling;
-    } while (next !== null && !next.classList.contains("row"));
+    } while (next !== null && !next.matches(".row[data-id]"));
     return next;
   }
 

@@ -1,0 +1,608 @@
+"""What a person does in a browser, with a real Chromium against the whole running product."""
+
+import hashlib
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.contracts.make_chunker_vectors import VECTORS
+from tests.journeys.browser import PLAIN_HOST, Tab, Window, plain_url, start_browser, window
+from tests.services.drive import PASSWORD, RunningDrive, wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.journey]
+
+_people = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[RunningDrive]:
+    with RunningDrive(tmp_path_factory.mktemp("drive"), ALLOWED_HOSTS=PLAIN_HOST) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    # For this module alone: while Playwright is open, its event loop counts as running.
+    with sync_playwright() as playwright:
+        browser = start_browser(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def person(server: RunningDrive) -> str:
+    """Somebody with an empty drive; signs in by this address."""
+    email = f"person{next(_people)}@example.com"
+    server.create_user(email)
+    return email
+
+
+@pytest.fixture
+def windows(chromium: Browser, server: RunningDrive) -> Iterator[Callable[..., Window]]:
+    """`windows()` opens a browser of its own; what one complained about fails the test."""
+    with ExitStack() as opened:
+
+        def another(url: str = server.url, **options: object) -> Window:
+            return opened.enter_context(window(chromium, url, **options))
+
+        yield another
+
+
+@pytest.fixture
+def tab(windows: Callable[..., Window], person: str) -> Tab:
+    """Signed in, at the empty drive."""
+    return windows().tab().sign_in(person).wait_until_live()
+
+
+def new_file(folder: Path, name: str, size_bytes: int, seed: int = 1) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(random.Random(seed).randbytes(size_bytes))
+    return path
+
+
+def test_from_the_setup_link_to_the_first_file(chromium, tmp_path):
+    with RunningDrive(tmp_path / "data") as server, window(chromium, server.url) as own:
+        assert server.setup_link is not None
+        tab = own.tab()
+        tab.page.goto(server.setup_link)
+        tab.page.get_by_label("E-mail address").fill("root@example.com")
+        tab.page.get_by_label("Password", exact=True).fill("short")
+        tab.page.get_by_label("Password again").fill("short")
+        tab.page.get_by_role("button", name="Create administrator").click()
+        expect(tab.page.get_by_text("too short")).to_be_visible()
+
+        tab.page.get_by_label("Password", exact=True).fill(PASSWORD)
+        tab.page.get_by_label("Password again").fill(PASSWORD)
+        tab.page.get_by_role("button", name="Create administrator").click()
+        expect(tab.page.get_by_role("heading", name="Your drive is empty")).to_be_visible()
+        tab.wait_until_live()
+        tab.upload(new_file(tmp_path, "first.txt", 1000))
+
+        expect(tab.row("first.txt")).to_be_visible()
+        tab.open("/dashboard/")
+        expect(tab.page.get_by_role("heading", name="Dashboard")).to_be_visible()
+        tab.page.goto(server.setup_link)
+        expect(tab.page.get_by_text("This setup link is closed")).to_be_visible()
+        own.forgive("404")
+
+
+def test_a_day_with_files(tab, windows, tmp_path):
+    """Upload, rename, new folder, move, delete, undo, restore, share, withdraw."""
+    page = tab.page
+    tab.upload(new_file(tmp_path, "report.txt", 70_000), new_file(tmp_path, "film.bin", 6_000_000))
+    tab.wait_for_uploads("2 files uploaded")
+    expect(tab.row("report.txt")).to_contain_text("70 KB")
+    expect(tab.row("film.bin")).to_contain_text("6.0 MB")
+    page.get_by_role("button", name="Close", exact=True).click()
+
+    tab.act("report.txt", "Rename")
+    field = page.get_by_label("New name of report.txt")
+    field.fill("film.bin")
+    field.press("Enter")
+    expect(page.get_by_text("already has an item of this name").first).to_be_visible()
+    field.fill("annual.txt")
+    field.press("Enter")
+    expect(tab.row("annual.txt")).to_be_focused()
+
+    page.get_by_role("button", name="New folder").click()
+    page.get_by_label("Name of the new folder").fill("Reports")
+    page.keyboard.press("Enter")
+    expect(tab.row("Reports")).to_be_visible()
+
+    tab.act("annual.txt", "Move…")
+    page.get_by_role("treeitem", name="Reports").click()
+    page.get_by_role("button", name="Move here").click()
+    expect(tab.toast("moved to Reports")).to_be_visible()
+    expect(tab.row("annual.txt")).to_have_count(0)
+    tab.row("Reports").get_by_role("link").click()
+    expect(tab.row("annual.txt")).to_be_visible()
+    page.get_by_role("link", name="My files").last.click()
+    tab.wait_until_live()
+
+    tab.act("film.bin", "Delete")
+    expect(tab.row("film.bin")).to_have_count(0)
+    tab.toast("moved to the trash").get_by_role("button", name="Undo").click()
+    expect(tab.row("film.bin")).to_be_visible()
+
+    tab.act("film.bin", "Delete")
+    expect(tab.row("film.bin")).to_have_count(0)
+    tab.open("/trash")
+    page.get_by_role("button", name="Restore film.bin").click()
+    expect(tab.toast("is back")).to_be_visible()
+    expect(page.get_by_text("The trash is empty")).to_be_visible()
+    tab.open()
+    expect(tab.row("film.bin")).to_be_visible()
+
+    tab.act("film.bin", "Share by link…")
+    page.get_by_role("button", name="Create link").click()
+    link = page.get_by_label("The new link").input_value()
+    visitor = windows(java_script_enabled=False)
+    guest = visitor.tab()
+    guest.page.goto(link)
+    with guest.page.expect_download() as download:
+        guest.page.get_by_role("link", name="Download").click()
+    assert download.value.path().read_bytes() == (tmp_path / "film.bin").read_bytes()
+
+    page.get_by_role("button", name=re.compile("Withdraw the link")).click()
+    expect(page.get_by_role("button", name=re.compile("Withdraw the link"))).to_have_count(0)
+    answer = guest.page.goto(link)
+    assert answer is not None
+    assert answer.status == 404
+    expect(guest.page.get_by_text("does not lead anywhere")).to_be_visible()
+    visitor.forgive("404")
+
+
+def test_a_dropped_folder_arrives_whole(tab, tmp_path):
+    """More entries than a browser reads at once, folders in folders, and an empty one."""
+    folder = tmp_path / "Photos"
+    for number in range(130):
+        new_file(folder, f"{number:03}.jpg", 100 + number, seed=number)
+    new_file(folder, "2025/May/deep.txt", 10)
+    (folder / "2025" / "empty").mkdir()
+
+    tab.drop(folder, new_file(tmp_path, "beside.txt", 5))
+    tab.wait_for_uploads("132 files uploaded")
+
+    # Folders that were made for the upload arrive as news, like everybody else's.
+    expect(tab.row("Photos")).to_be_visible()
+    expect(tab.row("beside.txt")).to_be_visible()
+    tab.row("Photos").get_by_role("link").click()
+    # The first hundred are in the page; the rest comes when the end is in sight.
+    tab.page.locator("#more").scroll_into_view_if_needed()
+    wait_until(lambda: len(tab.names()) == 131, seconds=10, what="all rows of the folder")
+    assert tab.names() == ["2025", *(f"{number:03}.jpg" for number in range(130))]
+    tab.row("2025").get_by_role("link").click()
+    expect(tab.row("empty")).to_be_visible()
+    tab.row("May").get_by_role("link").click()
+    expect(tab.row("deep.txt")).to_be_visible()
+
+
+def test_a_file_dropped_on_a_folder_goes_into_it(tab, tmp_path):
+    page = tab.page
+    page.get_by_role("button", name="New folder").click()
+    page.keyboard.press("Enter")
+    expect(tab.row("New folder")).to_be_visible()
+
+    tab.drop(new_file(tmp_path, "inside.txt", 10), on=tab.row("New folder"))
+    tab.wait_for_uploads("1 file uploaded")
+
+    assert tab.names() == ["New folder"]
+    tab.row("New folder").get_by_role("link").click()
+    expect(tab.row("inside.txt")).to_be_visible()
+
+
+def test_an_item_is_dragged_into_a_folder_and_back_onto_the_path(tab, tmp_path):
+    page = tab.page
+    tab.upload(new_file(tmp_path, "a.txt", 10))
+    tab.wait_for_uploads("1 file uploaded")
+    page.get_by_role("button", name="Close", exact=True).click()
+    page.get_by_role("button", name="New folder").click()
+    page.keyboard.press("Enter")
+    expect(tab.row("New folder")).to_be_visible()
+
+    tab.row("a.txt").drag_to(tab.row("New folder"))
+    expect(tab.row("a.txt")).to_have_count(0)
+    tab.row("New folder").get_by_role("link").click()
+    tab.row("a.txt").drag_to(page.locator(".crumbs").get_by_role("link", name="My files"))
+
+    expect(page.get_by_text("This folder is empty")).to_be_visible()
+    tab.open()
+    assert sorted(tab.names()) == ["New folder", "a.txt"]
+
+
+def test_what_is_there_already_is_not_sent_again(tab, windows, person, tmp_path):
+    first = new_file(tmp_path, "one.bin", 5_000_000)
+    second = new_file(tmp_path, "two.bin", 5_000_000)
+    tab.upload(first)
+    tab.wait_for_uploads("1 file uploaded")
+    again = windows()
+    other = again.tab().sign_in(person).wait_until_live()
+
+    other.upload(second)
+    other.wait_for_uploads("1 file uploaded")
+
+    assert again.sent_paths == []
+    expect(other.page.get_by_text("5.0 MB already here, not sent")).to_be_visible()
+    expect(other.page.get_by_text("Already here, nothing sent")).to_be_visible()
+
+
+def test_a_byte_in_front_costs_a_block_and_not_the_file(tab, windows, person, tmp_path):
+    path = new_file(tmp_path, "large.bin", 24_000_000)
+    tab.upload(path)
+    tab.wait_for_uploads("1 file uploaded")
+    path.write_bytes(b"!" + path.read_bytes())
+    again = windows()
+    other = again.tab().sign_in(person).wait_until_live()
+
+    other.upload(path)
+    other.wait_for_uploads("1 file uploaded")
+
+    assert 1 <= len(again.sent_paths) <= 3
+    with other.page.expect_download() as download:
+        other.act("large.bin", "Download")
+    assert download.value.path().read_bytes() == path.read_bytes()
+    other.act("large.bin", "Versions…")
+    expect(other.page.get_by_role("dialog").get_by_role("listitem")).to_have_count(2)
+    other.page.get_by_role("button", name="Restore").click()
+    expect(other.toast("is again as it was")).to_be_visible()
+    expect(other.row("large.bin")).to_contain_text("24 MB")
+
+
+def test_a_second_tab_sees_every_change_within_a_second(windows, person, tmp_path):
+    both = windows()
+    mine = both.tab().sign_in(person).wait_until_live()
+    other = both.tab().open().wait_until_live()
+    other.page.evaluate(
+        """() => {
+          window.seen = {};
+          new MutationObserver(() => {
+            for (const link of document.querySelectorAll("#list .name-link")) {
+              window.seen[link.textContent] ??= Date.now();
+            }
+          }).observe(document.querySelector("#list"), { childList: true, subtree: true });
+        }"""
+    )
+
+    mine.upload(new_file(tmp_path, "live.txt", 10))
+    expect(mine.row("live.txt")).to_be_visible()
+    shown_at = time.time() * 1000
+    expect(other.row("live.txt")).to_be_visible()
+    assert other.run("() => window.seen['live.txt']") - shown_at < 1000
+
+    other.row("live.txt").focus()
+    mine.act("live.txt", "Rename")
+    mine.page.keyboard.press("Control+a")
+    mine.page.keyboard.type("zebra.txt")
+    mine.page.keyboard.press("Enter")
+    expect(other.row("zebra.txt")).to_be_visible(timeout=2000)
+    # What another device does takes the focus from nobody.
+    expect(other.row("zebra.txt")).to_be_focused()
+
+    mine.act("zebra.txt", "Delete")
+    expect(other.page.get_by_text("Your drive is empty")).to_be_visible(timeout=2000)
+
+
+def test_the_list_is_used_by_keys_alone(tab, tmp_path):
+    page = tab.page
+    for name in ("a.txt", "b.txt"):
+        tab.upload(new_file(tmp_path, name, 10))
+        expect(tab.row(name)).to_be_visible()
+    page.keyboard.press("n")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("Folder")
+    page.keyboard.press("Enter")
+    expect(tab.row("Folder")).to_be_focused()
+
+    page.keyboard.press("ArrowDown")
+    expect(tab.row("a.txt")).to_be_focused()
+    page.keyboard.press("F2")
+    page.keyboard.type("first")
+    page.keyboard.press("Enter")
+    # The part before the extension was selected.
+    expect(tab.row("first.txt")).to_be_focused()
+
+    page.keyboard.press("m")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(tab.row("first.txt")).to_have_count(0)
+
+    page.keyboard.press("End")
+    expect(tab.row("b.txt")).to_be_focused()
+    page.keyboard.press("Delete")
+    expect(tab.row("b.txt")).to_have_count(0)
+    expect(tab.row("Folder")).to_be_focused()
+    page.keyboard.press("Shift+F10")
+    expect(page.get_by_role("menuitem").first).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(tab.row("Folder")).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_contain_text("Go through the list")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    expect(tab.row("first.txt")).to_be_visible()
+    page.keyboard.press("Backspace")
+    expect(tab.row("Folder")).to_be_visible()
+
+
+def test_deleting_for_ever_asks_for_a_word(tab, tmp_path):
+    page = tab.page
+    tab.upload(new_file(tmp_path, "a.txt", 10), new_file(tmp_path, "b.txt", 10))
+    tab.wait_for_uploads("2 files uploaded")
+    for name in ("a.txt", "b.txt"):
+        tab.act(name, "Delete")
+        expect(tab.row(name)).to_have_count(0)
+    tab.open("/trash")
+
+    page.get_by_role("button", name="Delete a.txt for ever").click()
+    confirm = page.get_by_role("button", name="Delete for ever", exact=True)
+    expect(confirm).to_be_disabled()
+    page.get_by_label("To confirm, type delete").fill("delete")
+    confirm.click()
+    expect(page.get_by_text("a.txt", exact=True)).to_have_count(0)
+
+    page.get_by_role("button", name="Empty trash…").click()
+    page.get_by_label("To confirm, type empty").fill("empty")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The trash is empty")).to_be_visible()
+
+
+def test_over_plain_http_everything_works_without_webcrypto(server, windows, person, tmp_path):
+    own = windows(plain_url(server))
+    tab = own.tab().sign_in(person).wait_until_live()
+    assert tab.run("() => crypto.subtle === undefined && !isSecureContext")
+    small, large = new_file(tmp_path, "small.txt", 900), new_file(tmp_path, "large.bin", 3_000_000)
+
+    tab.upload(small, large)
+    tab.wait_for_uploads("2 files uploaded")
+
+    for path in (small, large):
+        with tab.page.expect_download() as download:
+            tab.act(path.name, "Download")
+        assert download.value.path().read_bytes() == path.read_bytes()
+    tab.act("small.txt", "Share by link…")
+    tab.page.get_by_role("button", name="Create link").click()
+    tab.page.get_by_role("button", name="Copy link").click()
+    expect(tab.page.get_by_role("button", name="Copied")).to_be_visible()
+
+
+def test_an_upload_outlives_the_server(server, windows, person, tmp_path):
+    own = windows()
+    tab = own.tab().sign_in(person).wait_until_live()
+    path = new_file(tmp_path, "large.bin", 40_000_000)
+
+    tab.upload(path)
+    wait_until(lambda: len(own.sent_paths) > 3, seconds=20, what="the first blocks", every=0.02)
+    os.kill(server.parts()["web"], signal.SIGKILL)
+
+    tab.wait_for_uploads("1 file uploaded", seconds=90)
+    tab.wait_until_live()
+    with tab.page.expect_download() as download:
+        tab.act("large.bin", "Download")
+    assert download.value.path().read_bytes() == path.read_bytes()
+    # What the browser says of a server that is away.
+    for words in ("ERR_", "WebSocket", "Failed to load resource"):
+        own.forgive(words)
+
+
+def test_cancelled_and_refused_uploads_say_so_and_can_be_tried_again(server, windows, tmp_path):
+    email = f"person{next(_people)}@example.com"
+    server.create_user(email, "--quota", "1000000")
+    own = windows()
+    tab = own.tab().sign_in(email).wait_until_live()
+
+    tab.upload(new_file(tmp_path, "too-large.bin", 2_000_000), new_file(tmp_path, "fits.txt", 10))
+    tab.wait_for_uploads("1 file uploaded · 1 failed")
+
+    tray = tab.page.locator(".tray")
+    expect(tray).to_contain_text("not enough storage")
+    expect(tray).to_contain_text("Delete something for ever")
+    expect(tab.row("fits.txt")).to_be_visible()
+    tray.get_by_role("button", name="Try too-large.bin again").click()
+    tab.wait_for_uploads("1 file uploaded · 1 failed")
+
+
+def test_a_name_that_means_harm_does_none(tab, tmp_path):
+    name = '<img src=x onerror=alert(1)> "&\u202etxt.exe'
+    tab.upload(new_file(tmp_path, name, 10))
+    tab.wait_for_uploads("1 file uploaded")
+
+    expect(tab.row(name)).to_be_visible()
+    tab.open()
+    expect(tab.row(name)).to_be_visible()
+    assert tab.page.locator("img").count() == 0
+    tab.act(name, "Delete")
+    expect(tab.toast("moved to the trash")).to_be_visible()
+
+
+def test_the_browser_cuts_and_hashes_like_every_client(tab):
+    """The golden vectors, through the Worker that the pages use."""
+    script = """async (vectors) => {
+      const worker = new Worker("/static/js/worker.js", { type: "module" });
+      const answers = [];
+      for (const { source } of vectors) {
+        let bytes = new Uint8Array(source.size_bytes);
+        if (source.kind === "xorshift32") {
+          const words = new Uint32Array(Math.ceil(source.size_bytes / 4));
+          let state = source.seed;
+          for (let at = 0; at < words.length; at++) {
+            state ^= state << 13;
+            state ^= state >>> 17;
+            state ^= state << 5;
+            words[at] = state;
+          }
+          bytes = new Uint8Array(words.buffer).subarray(0, source.size_bytes);
+        }
+        let parts = [bytes];
+        for (const { offset, hex } of source.inserts ?? []) {
+          const more = Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
+          parts = [bytes.subarray(0, offset), more, bytes.subarray(offset)];
+        }
+        answers.push(await new Promise((resolve) => {
+          worker.onmessage = ({ data }) => "hashed" in data || resolve(data);
+          worker.postMessage({ id: 1, file: new File(parts, "vector") });
+        }));
+      }
+      return answers;
+    }"""
+    vectors = json.loads(VECTORS.read_text())["vectors"]
+
+    answers = tab.run(script, vectors)
+
+    for vector, answer in zip(vectors, answers, strict=True):
+        ends = list(itertools.accumulate(block["size_bytes"] for block in answer["blocks"]))
+        assert ends == vector["cuts"], vector["name"]
+        hashes = [block["block_hash"] for block in answer["blocks"]]
+        assert hashes == vector["block_hashes"], vector["name"]
+        assert answer["content_hash"] == vector["content_hash"], vector["name"]
+
+
+def test_the_own_sha256_is_sha256_whatever_the_pieces(tab):
+    script = """async (lengths) => {
+      const { Sha256 } = await import("/static/js/sha256.js");
+      return lengths.map((length) => {
+        const bytes = Uint8Array.from({ length }, (_, at) => (at * 7 + length) % 256);
+        const hash = new Sha256();
+        for (let at = 0, step = 1; at < length; at += step, step = (step * 3) % 101 + 1) {
+          hash.update(bytes.subarray(at, at + step));
+        }
+        return hash.hex();
+      });
+    }"""
+    lengths = [*range(130), 1_000, 65_537]
+
+    assert tab.run(script, lengths) == [
+        hashlib.sha256(bytes((at * 7 + length) % 256 for at in range(length))).hexdigest()
+        for length in lengths
+    ]
+
+
+def test_the_script_and_the_server_use_the_same_words_and_order(tab):
+    from datetime import UTC, datetime, timedelta
+
+    from files.names import name_key
+    from files.web import words
+
+    sizes = [0, 1, 999, 1000, 1250, 9949, 9950, 84_000, 999_499, 999_500, 2_100_000, 10**12, 10**18]
+    now = datetime(2026, 5, 20, 12, 0, tzinfo=UTC)
+    spans = [-5, 0, 59, 60, 3599, 3600, 86_399, 86_400, 172_800, 604_799, 604_800, 90_000_000]
+    names = [
+        "b",
+        "A",
+        "a",
+        "é",
+        "e\u0301",
+        "Maße",
+        "Masse",
+        "ß",
+        "Z",
+        "10",
+        "9",
+        "İ",
+        "😀",
+        "\uffff",
+    ]
+    script = """async ({ sizes, now, spans, names }) => {
+      const format = await import("/static/js/format.js");
+      const { compareNames } = await import("/static/js/list.js");
+      const at = (span) => new Date(now + span * 1000);
+      return {
+        sizes: sizes.map(format.size),
+        ago: spans.map((span) => format.ago(at(-span), at(0))),
+        ahead: spans.map((span) => format.ahead(at(span), at(0))),
+        names: [...names].sort(compareNames),
+      };
+    }"""
+
+    said = tab.run(
+        script,
+        {"sizes": sizes, "now": now.timestamp() * 1000, "spans": spans, "names": names},
+    )
+
+    assert said["sizes"] == [words.size(size) for size in sizes]
+    moments = [timedelta(seconds=span) for span in spans]
+    assert said["ago"] == [words.ago(now - span, now) for span in moments]
+    assert said["ahead"] == [words.ahead(now + span, now) for span in moments]
+    assert [name_key(name) for name in said["names"]] == sorted(map(name_key, names))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_page_keeps_anybody_out(server, windows, tmp_path, scheme, width):
+    """axe, with no rule switched off, and no page wider than its window, down to 320 pixels."""
+    email = f"person{next(_people)}@example.com"
+    server.create_user(email, "--admin", "--quota", "5000000")
+    own = windows(color_scheme=scheme, viewport={"width": width, "height": 800})
+    tab = own.tab()
+    findings = {}
+
+    def look(name: str) -> None:
+        # What moves in has arrived by then; half-transparent text has no contrast.
+        tab.page.wait_for_timeout(300)
+        result = Axe().run(tab.page)
+        findings[name] = [
+            (violation["id"], [node["html"] for node in violation["nodes"]])
+            for violation in result.response["violations"]
+        ]
+        for narrow in {width, 320} if width < 640 else {width}:
+            tab.page.set_viewport_size({"width": narrow, "height": 800})
+            assert tab.run("() => document.documentElement.scrollWidth <= innerWidth"), name
+        tab.page.set_viewport_size({"width": width, "height": 800})
+
+    tab.open("/accounts/login/")
+    look("sign in")
+    tab.sign_in(email).wait_until_live()
+    look("empty folder")
+    tab.upload(
+        new_file(tmp_path, "a.txt", 10),
+        new_file(tmp_path, "a rather long name, as photographs of holidays have them.jpg", 2_000),
+        new_file(tmp_path, "too-large.bin", 6_000_000),
+    )
+    tab.wait_for_uploads("2 files uploaded · 1 failed")
+    look("folder with tray")
+    tab.page.get_by_role("button", name="Close", exact=True).click()
+    tab.row("a.txt").locator(".row-menu").click()
+    look("menu")
+    tab.page.get_by_role("menuitem", name="Move…").click()
+    look("move")
+    tab.page.keyboard.press("Escape")
+    tab.act("a.txt", "Versions…")
+    look("versions")
+    tab.page.keyboard.press("Escape")
+    tab.act("a.txt", "Share by link…")
+    tab.page.get_by_role("button", name="Create link").click()
+    link = tab.page.get_by_label("The new link").input_value()
+    look("share")
+    tab.page.keyboard.press("Escape")
+    tab.act("a.txt", "Rename")
+    look("rename")
+    tab.page.keyboard.press("Escape")
+    long_name = "a rather long name, as photographs of holidays have them.jpg"
+    tab.act(long_name, "Delete")
+    expect(tab.toast("moved to the trash")).to_be_visible()
+    look("toast")
+    tab.open("/trash")
+    look("trash")
+    tab.page.get_by_role("button", name=f"Delete {long_name} for ever").click()
+    look("delete for ever")
+    for path in ("/devices", "/account", "/dashboard/", "/accounts/password/change/"):
+        tab.open(path)
+        look(path)
+    tab.page.goto(link)
+    look("link")
+    tab.page.goto(link + "x")
+    look("dead link")
+    own.forgive("404")
+
+    assert {name: found for name, found in findings.items() if found} == {}
