@@ -11,7 +11,6 @@ in docs/engine.md, with the names of the conflicts.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
 
 from sync_client import compare
 from sync_client.names import is_parked, name_key, refusal_of_remote
@@ -58,7 +57,7 @@ class _Subtree(StrEnum):
 
 Outcome = Operation | Verdict
 
-_Key = TypeVar("_Key")
+_Waits = dict[int | str, tuple[int | str, bool]]
 
 _DELETING = frozenset({Action.DELETE_LOCAL, Action.DELETE_REMOTE})
 
@@ -83,9 +82,11 @@ class _Planner:
         # Folders that this very plan creates: below them, more folders may be created.
         self._coming_locals: set[str] = set()
         self._coming_items: set[int] = set()
-        # A move that waits for an occupant of its target: node -> node, item -> item.
-        self._local_waits: dict[int, int] = {}
-        self._remote_waits: dict[str, str] = {}
+        # What waits for what, on each side: for a name that another is to leave (True), or
+        # for a folder that is to come, or to get out of the way. A number is a node of the
+        # disk, a text an item of the server: what is to move or to be created.
+        self._local_waits: _Waits = {}
+        self._remote_waits: _Waits = {}
         self._in_view: dict[str, bool] = {}
         self._subtrees: dict[str, _Subtree] = {}
         self._synced_folders: dict[int, SyncedItem | None] = {}
@@ -201,7 +202,12 @@ class _Planner:
         self, local: LocalNode, remote: RemoteItem, conflict: Conflict | None
     ) -> Outcome:
         home = self._node_of(remote.parent_id)
-        if home is None or self._is_local_below(home, local.local_id):
+        if home is None:
+            if remote.parent_id is not None:
+                self._local_waits[local.local_id] = (remote.parent_id, False)
+            return Verdict.WAIT
+        if self._is_local_below(home, local.local_id):
+            self._wait_for_folder_here(local, home)
             return Verdict.WAIT
         for other in self._trees.local_in_place(home, name_key(remote.name)):
             if other.local_id != local.local_id:
@@ -233,8 +239,9 @@ class _Planner:
             return Verdict.WAIT
         its_item = self._live(synced.item_id)
         if its_item is None or compare.is_moved_remotely(its_item, synced):
-            if its_item is not None and local is not None:
-                self._local_waits[local.local_id] = other.local_id
+            if its_item is not None:
+                subject = local.local_id if local is not None else remote.item_id
+                self._local_waits[subject] = (other.local_id, True)
             return Verdict.WAIT
         if is_parked(other.name) or not compare.is_moved_locally(other, synced):
             return Verdict.WAIT
@@ -244,6 +251,8 @@ class _Planner:
     def _move_remote(self, local: LocalNode, remote: RemoteItem) -> Outcome:
         home = self._item_of(local.parent_id)
         if home is None:
+            if local.parent_id is not None:
+                self._remote_waits[remote.item_id] = (local.parent_id, False)
             return Verdict.WAIT
         if self._is_remote_below(home, remote.item_id):
             return self._remote_circle(local, remote, home)
@@ -273,7 +282,7 @@ class _Planner:
             return Verdict.WAIT
         if compare.is_moved_remotely(other, synced):
             return self._aside(local, remote, Conflict.MOVE_MOVE_DEST)
-        self._remote_waits[remote.item_id] = other.item_id
+        self._remote_waits[remote.item_id] = (other.item_id, True)
         return Verdict.WAIT
 
     def _remote_circle(self, local: LocalNode, remote: RemoteItem, home: str) -> Outcome:
@@ -286,8 +295,21 @@ class _Planner:
             if synced is not None and compare.is_moved_remotely(item, synced):
                 # Both sides moved: the first, which is the server's, stands; ours is undone.
                 return self._move_local(local, remote, Conflict.MOVE_MOVE_CYCLE)
+            node = self._trees.local(synced.local_id) if synced is not None else None
+            if synced is not None and node is not None and compare.is_moved_locally(node, synced):
+                self._remote_waits[remote.item_id] = (here, False)
             here = item.parent_id
         return Verdict.WAIT
+
+    def _wait_for_folder_here(self, local: LocalNode, home: int) -> None:
+        """A folder is to go below itself; one of those between must leave it first."""
+        here: int | None = home
+        while here is not None and here != local.local_id:
+            node, synced = self._trees.local(here), self._synced_of_folder(here)
+            item = self._live(synced.item_id) if synced is not None else None
+            if synced is not None and item is not None and compare.is_moved_remotely(item, synced):
+                self._local_waits[local.local_id] = (here, False)
+            here = node.parent_id if node is not None else None
 
     # Only the disk has it
 
@@ -300,6 +322,8 @@ class _Planner:
         if home is None:
             if local.is_folder and local.parent_id in self._coming_items:
                 return self._create_remote(local, None)
+            if local.parent_id is not None:
+                self._remote_waits[local.local_id] = (local.parent_id, False)
             return Verdict.WAIT
         for other in self._trees.remote_in_place(home, name_key(local.name)):
             return self._new_local_meets(local, other)
@@ -318,6 +342,7 @@ class _Planner:
         its_node = self._trees.local(synced.local_id)
         if its_node is None or not compare.is_moved_remotely(other, synced):
             # It is going to leave: deleted or moved away here.
+            self._remote_waits[local.local_id] = (other.item_id, True)
             return Verdict.WAIT
         if local.is_folder:
             return self._aside(local, None, Conflict.MOVE_CREATE)
@@ -409,6 +434,8 @@ class _Planner:
         if home is None:
             if remote.is_folder and remote.parent_id in self._coming_locals:
                 return self._create_local(remote)
+            if remote.parent_id is not None:
+                self._local_waits[remote.item_id] = (remote.parent_id, False)
             return Verdict.WAIT
         for other in self._trees.local_in_place(home, name_key(remote.name)):
             return self._occupied_on_disk(None, remote, other)
@@ -507,11 +534,13 @@ class _Planner:
     # Circles of names
 
     def _break_circle(self) -> Operation | None:
-        """Park one of a circle of moves that wait for each other's names."""
-        if (node := _in_circle(self._local_waits)) is not None:
+        """In a circle of those that wait for each other, park one that holds a name."""
+        node = _holder_in_circle(self._local_waits)
+        if isinstance(node, int):
             synced = self._trees.synced_of_local(node)
             return Operation(Action.PARK_LOCAL, synced.item_id if synced else None, node)
-        if (item := _in_circle(self._remote_waits)) is not None:
+        item = _holder_in_circle(self._remote_waits)
+        if isinstance(item, str):
             return Operation(Action.PARK_REMOTE, item, None)
         return None
 
@@ -610,13 +639,21 @@ def _problem(synced: SyncedItem, local: LocalNode, code: str, message: str) -> O
     return Operation(Action.SET_ASIDE, synced.item_id, local.local_id, code=code, message=message)
 
 
-def _in_circle(waits: dict[_Key, _Key]) -> _Key | None:
+def _holder_in_circle(waits: _Waits) -> int | str | None:
+    """Of those that wait for each other in a circle, one whose name another waits for."""
+    known: set[int | str] = set()
     for start in waits:
-        seen: set[_Key] = set()
+        trail: dict[int | str, None] = {}
         here = start
-        while here in waits and here not in seen:
-            seen.add(here)
-            here = waits[here]
-        if here in seen:
-            return here
+        while here in waits and here not in trail and here not in known:
+            trail[here] = None
+            here = waits[here][0]
+        known.update(trail)
+        if here not in trail:
+            continue
+        circle = list(trail)[list(trail).index(here) :]
+        for each in circle:
+            other, is_for_name = waits[each]
+            if is_for_name:
+                return other
     return None

@@ -1,0 +1,141 @@
+"""The process dies between any two steps on the disk; the next start loses nothing."""
+
+import itertools
+import pathlib
+
+import pytest
+
+from tests.fakes.server import FakeServer
+from tests.sync_client.devices import Device, settle
+
+
+class Crash(BaseException):
+    """Nothing catches it, like a kill."""
+
+
+# The steps between which a program can die while it puts downloads in place or deletes.
+STEPS = [
+    "place_new", "exchange", "take", "discard", "sync_staged", "sync", "move", "make_folder",
+    "remove_folder", "set_metadata", "restore_displaced",
+]  # fmt: skip
+
+
+def dying(device: Device, left: int, *, after: bool) -> None:
+    """Let the device die before or after its step number `left`."""
+    counter = itertools.count()
+
+    def wrap(method):
+        def step(*args, **kwargs):
+            number = next(counter)
+            if number == left and not after:
+                raise Crash
+            answer = method(*args, **kwargs)
+            if number == left and after:
+                raise Crash
+            return answer
+
+        return step
+
+    for name in STEPS:
+        setattr(device.fs, name, wrap(getattr(device.fs, name)))
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("left", range(14))
+def test_a_crash_at_any_step_loses_nothing(tmp_path: pathlib.Path, left: int, after: bool):
+    server = FakeServer()
+    laptop = Device("laptop", tmp_path, server)
+    server.put("changed", content=b"first")
+    server.put("deleted", content=b"deleted")
+    server.put("folder", "moved", content=b"moved")
+    server.put("old", "x", content=b"x")
+    settle(laptop)
+
+    server.put("changed", content=b"second")
+    server.put("new", "file", content=b"new")
+    gone, moved, old = server.find("deleted"), server.find("folder"), server.find("old")
+    assert gone is not None
+    assert moved is not None
+    assert old is not None
+    server.delete(gone)
+    server.delete(old)
+    server.move(moved, name="renamed")
+    dying(laptop, left, after=after)
+    try:
+        laptop.sync()
+    except Crash:
+        died = True
+    else:
+        died = False
+    laptop.stop()
+    laptop.start()
+    settle(laptop)
+
+    assert laptop.tree() == server.tree()
+    assert server.tree() == {
+        ("changed",): b"second",
+        ("new",): None,
+        ("new", "file"): b"new",
+        ("renamed",): None,
+        ("renamed", "moved"): b"moved",
+    }
+    assert list((laptop.root / ".drive" / "staging").iterdir()) == []
+    assert died or left > 8, "the sequence has fewer steps than this test thinks"
+    laptop.stop()
+
+
+def test_an_edit_in_the_moment_of_a_download_is_kept(tmp_path: pathlib.Path):
+    server = FakeServer()
+    laptop = Device("laptop", tmp_path, server)
+    server.put("a", content=b"first")
+    settle(laptop)
+    server.put("a", content=b"second")
+    exchange = laptop.fs.exchange
+
+    def edited_just_before(staged, path):
+        (laptop.root / "a").write_bytes(b"edited")
+        return exchange(staged, path)
+
+    laptop.fs.exchange = edited_just_before  # type: ignore[method-assign]
+    laptop.sync()
+    laptop.fs.exchange = exchange  # type: ignore[method-assign]
+    settle(laptop)
+
+    assert laptop.tree() == server.tree()
+    assert laptop.tree()[("a",)] == b"second"
+    assert sorted(laptop.tree().values(), key=str) == [b"edited", b"second"]
+    laptop.stop()
+
+
+def test_an_edit_in_the_moment_of_a_deletion_is_kept(tmp_path: pathlib.Path):
+    server = FakeServer()
+    laptop = Device("laptop", tmp_path, server)
+    server.put("a", content=b"first")
+    settle(laptop)
+    gone = server.find("a")
+    assert gone is not None
+    server.delete(gone)
+    take = laptop.fs.take
+
+    def edited_just_before(path, name):
+        (laptop.root / "a").write_bytes(b"edited")
+        return take(path, name)
+
+    laptop.fs.take = edited_just_before  # type: ignore[method-assign]
+    laptop.sync()
+    laptop.fs.take = take  # type: ignore[method-assign]
+    settle(laptop)
+
+    assert laptop.tree() == server.tree() == {("a",): b"edited"}
+    laptop.stop()
+
+
+def test_staging_without_its_books_goes_to_the_stash(tmp_path: pathlib.Path):
+    """What lies there may be what a download had displaced a moment before."""
+    laptop = Device("laptop", tmp_path, FakeServer())
+    (laptop.root / ".drive" / "staging" / "x.part").write_bytes(b"perhaps a user's")
+    laptop.lose_state()
+    laptop.sync()
+    (kept,) = (laptop.root / ".drive" / "stash").glob("*/x.part")
+    assert kept.read_bytes() == b"perhaps a user's"
+    laptop.stop()

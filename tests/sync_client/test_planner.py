@@ -1,0 +1,247 @@
+"""Whatever drifted apart, plans bring it together; and a plan lists only what can be done."""
+
+import os
+import random
+from dataclasses import replace
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sync_client.names import is_parked, name_key
+from sync_client.nodes import ROOT_ID
+from sync_client.operations import Action
+from sync_client.planner import plan
+from tests.sync_client.worlds import ROOT, World
+
+EXAMPLES = int(os.environ.get("DRIVE_EXAMPLES", "150"))
+NAMES = ["a", "b", "c", "d"]
+CREATING = {Action.CREATE_LOCAL, Action.CREATE_REMOTE}
+
+quick = settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False
+)
+seeds = st.integers(0, 2**32)
+
+
+def grown(seed: random.Random) -> World:
+    """A world at rest: both sides have the same random tree."""
+    world = World()
+    folders = [ROOT_ID]
+    for _ in range(seed.randint(2, 14)):
+        parent = seed.choice(folders)
+        name = seed.choice(NAMES)
+        if world.trees.local_in_place(parent, name_key(name)):
+            continue
+        if seed.random() < 0.5:
+            folders.append(world.folder_here(parent, name))
+        else:
+            # Few contents, so that equal ones occur.
+            world.write_here(parent, name, b"base %d" % seed.randint(0, 3))
+    world.agree()
+    return world
+
+
+def disturb_here(world: World, seed: random.Random, fresh: set[bytes]) -> None:
+    """What a person may do to the disk, some of it several times."""
+    trees = world.trees
+    for _ in range(seed.randint(1, 6)):
+        everything = [trees.local(each) for each in trees.local_below(ROOT_ID)]
+        nodes = [each for each in everything if each is not None]
+        folders = [ROOT_ID, *(each.local_id for each in nodes if each.is_folder)]
+        parent, name = seed.choice(folders), seed.choice(NAMES)
+        taken = bool(trees.local_in_place(parent, name_key(name)))
+        node = seed.choice(nodes) if nodes else None
+        match seed.randint(0, 4):
+            case 0 if not taken:
+                content = b"here %d" % world.number()
+                fresh.add(content)
+                world.write_here(parent, name, content)
+            case 1 if not taken:
+                world.folder_here(parent, name)
+            case 2 if node is not None and not node.is_folder:
+                fresh.discard(world.disk[node.local_id])
+                content = b"here %d" % world.number()
+                fresh.add(content)
+                world.edit_here(node, content)
+            case 3 if node is not None:
+                for gone in [node.local_id, *trees.local_below(node.local_id)]:
+                    fresh.discard(world.disk.get(gone, b""))
+                trees.drop_local(node.local_id)
+            case 4 if node is not None and not taken:
+                if parent not in [node.local_id, *trees.local_below(node.local_id)]:
+                    trees.put_local(replace(node, parent_id=parent, name=name))
+
+
+def disturb_there(world: World, seed: random.Random, fresh: set[bytes]) -> None:
+    """The same on the server."""
+    trees = world.trees
+    for _ in range(seed.randint(1, 6)):
+        everything = [trees.remote(each) for each in trees.remote_below(ROOT)]
+        items = [each for each in everything if each is not None]
+        folders = [ROOT, *(each.item_id for each in items if each.is_folder)]
+        parent, name = seed.choice(folders), seed.choice(NAMES)
+        taken = bool(trees.remote_in_place(parent, name_key(name)))
+        item = seed.choice(items) if items else None
+        match seed.randint(0, 4):
+            case 0 if not taken:
+                content = b"there %d" % world.number()
+                fresh.add(content)
+                world.write_there(f"new{world.number()}", parent, name, content)
+            case 1 if not taken:
+                world.folder_there(f"new{world.number()}", parent, name)
+            case 2 if item is not None and not item.is_folder:
+                fresh.discard(world.server[item.version_id or ""])
+                content = b"there %d" % world.number()
+                fresh.add(content)
+                world.write_there(item.item_id, item.parent_id or "", item.name, content)
+            case 3 if item is not None:
+                for gone in [item.item_id, *trees.remote_below(item.item_id)]:
+                    version = trees.remote(gone)
+                    if version is not None and version.version_id:
+                        fresh.discard(world.server[version.version_id])
+                world.delete_there(item.item_id)
+            case 4 if item is not None and not taken:
+                if parent not in [item.item_id, *trees.remote_below(item.item_id)]:
+                    world.move_there(item, parent, name)
+
+
+def bring_together(world: World, seed: random.Random) -> list[Action]:
+    """Plan and carry out, in a random order, until nothing is left. Fails if that never ends."""
+    done: list[Action] = []
+    for _ in range(200):
+        found = plan(world.trees, now_ns=0)
+        world.trees.clear(item_ids=found.clean_items, local_ids=found.clean_locals)
+        world.trees.drop_stale_marks()
+        if not found.operations:
+            assert not found.waiting, "something waits for ever"
+            return done
+        for operation in found.operations:
+            if operation.action not in CREATING:
+                world.check(operation)
+        creating = [each for each in found.operations if each.action in CREATING]
+        others = [each for each in found.operations if each.action not in CREATING]
+        seed.shuffle(others)
+        for operation in [*others, *creating] if seed.random() < 0.5 else [*creating, *others]:
+            done.append(operation.action)
+            world.run(operation)
+    raise AssertionError("the plans do not come to an end")
+
+
+@quick
+@given(seeds)
+def test_both_sides_end_the_same_and_no_edit_is_lost(number: int):
+    seed = random.Random(number)
+    world = grown(seed)
+    fresh: set[bytes] = set()
+    disturb_here(world, seed, fresh)
+    disturb_there(world, seed, fresh)
+
+    bring_together(world, seed)
+
+    assert world.here() == world.there()
+    assert fresh <= set(world.here().values())
+    assert not any(is_parked(name) for path in world.here() for name in path)
+    assert world.trees.is_settled()
+
+
+@quick
+@given(seeds)
+def test_what_changed_here_only_ends_as_it_is_here(number: int):
+    seed = random.Random(number)
+    world = grown(seed)
+    disturb_here(world, seed, set())
+    wanted = world.here()
+
+    done = bring_together(world, seed)
+
+    assert world.here() == world.there() == wanted
+    assert world.copies == 0
+    assert Action.DOWNLOAD not in done
+    assert Action.DELETE_LOCAL not in done
+
+
+@quick
+@given(seeds)
+def test_what_changed_there_only_ends_as_it_is_there(number: int):
+    seed = random.Random(number)
+    world = grown(seed)
+    disturb_there(world, seed, set())
+    wanted = world.there()
+
+    done = bring_together(world, seed)
+
+    assert world.here() == world.there() == wanted
+    assert world.copies == 0
+    assert Action.UPLOAD not in done
+    assert Action.DELETE_REMOTE not in done
+
+
+@quick
+@given(seeds)
+def test_equal_trees_need_nothing(number: int):
+    world = grown(random.Random(number))
+    for item_id in world.trees.remote_below(ROOT):
+        world.trees.mark_item(item_id)
+    assert plan(world.trees, now_ns=0).operations == []
+
+
+@quick
+@given(seeds)
+def test_without_a_common_past_nothing_is_deleted(number: int):
+    seed = random.Random(number)
+    world = grown(seed)
+    fresh: set[bytes] = set()
+    disturb_here(world, seed, fresh)
+    disturb_there(world, seed, fresh)
+    everything = {content for content in world.here().values() if content is not None}
+    everything |= {content for content in world.there().values() if content is not None}
+    for item_id in world.trees.remote_below(ROOT):
+        world.trees.drop_synced(item_id)
+    for local_id in world.trees.local_below(ROOT_ID):
+        synced = world.trees.synced_of_local(local_id)
+        if synced is not None:
+            world.trees.drop_synced(synced.item_id)
+
+    done = bring_together(world, seed)
+
+    assert world.here() == world.there()
+    assert everything <= set(world.here().values())
+    assert not {Action.DELETE_LOCAL, Action.DELETE_REMOTE} & set(done)
+
+
+@quick
+@given(seeds, st.sampled_from(["here", "there"]))
+def test_moves_alone_transfer_nothing(number: int, side: str):
+    seed = random.Random(number)
+    world = grown(seed)
+    trees = world.trees
+    for _ in range(8):
+        if side == "here":
+            nodes = [trees.local(each) for each in trees.local_below(ROOT_ID)]
+            known = [each for each in nodes if each is not None]
+            if not known:
+                return
+            node, home = seed.choice(known), seed.choice(known)
+            below = [node.local_id, *trees.local_below(node.local_id)]
+            name = seed.choice([*NAMES, "e"])
+            is_free = not trees.local_in_place(home.local_id, name)
+            if home.is_folder and home.local_id not in below and is_free:
+                trees.put_local(replace(node, parent_id=home.local_id, name=name))
+        else:
+            items = [trees.remote(each) for each in trees.remote_below(ROOT)]
+            live = [each for each in items if each is not None]
+            if not live:
+                return
+            item, target = seed.choice(live), seed.choice(live)
+            inside = [item.item_id, *trees.remote_below(item.item_id)]
+            name = seed.choice([*NAMES, "e"])
+            is_free = not trees.remote_in_place(target.item_id, name)
+            if target.is_folder and target.item_id not in inside and is_free:
+                world.move_there(item, target.item_id, name)
+
+    done = bring_together(world, seed)
+
+    assert world.here() == world.there()
+    assert not {Action.UPLOAD, Action.DOWNLOAD, Action.DELETE_LOCAL, Action.DELETE_REMOTE} & set(
+        done
+    )

@@ -1,0 +1,101 @@
+"""The watcher is a hint: it names folders, or says that everything must be looked at."""
+
+import pathlib
+import threading
+
+import pytest
+
+from sync_client import watcher as watcher_module
+from sync_client.watcher import Hints, Watcher
+
+
+@pytest.fixture
+def watched(tmp_path: pathlib.Path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / ".drive").mkdir()
+    noted = threading.Event()
+    watcher = Watcher(tmp_path, on_change=noted.set)
+    watcher.start()
+    watcher.take()
+
+    def seen(*, until: tuple[str, ...] | None) -> Hints:
+        """What is noted, once the folder `until` is among it (None: everything)."""
+        total = Hints()
+        for _ in range(100):
+            assert noted.wait(5), f"nothing more after {total}"
+            noted.clear()
+            hints = watcher.take()
+            total.folders |= hints.folders
+            total.everything |= hints.everything
+            if (until in total.folders) if until is not None else total.everything:
+                return total
+        raise AssertionError(total)
+
+    yield tmp_path, seen, watcher
+    watcher.stop()
+
+
+def test_it_begins_with_everything(tmp_path: pathlib.Path):
+    watcher = Watcher(tmp_path, on_change=lambda: None)
+    assert watcher.take().everything
+    assert not watcher.take()
+    watcher.stop()
+
+
+def test_a_write_names_its_folder(watched):
+    root, seen, _ = watched
+    (root / "a" / "b" / "file").write_text("x")
+    assert not seen(until=("a", "b")).everything
+
+
+def test_a_new_folder_is_watched_with_all_that_it_came_with(watched, tmp_path_factory):
+    root, seen, _ = watched
+    source = tmp_path_factory.mktemp("source") / "tree"
+    (source / "deep").mkdir(parents=True)
+    source.rename(root / "tree")
+    seen(until=("tree", "deep"))
+    (root / "tree" / "deep" / "file").write_text("x")
+    seen(until=("tree", "deep"))
+
+
+def test_a_moved_folder_is_known_by_its_new_place(watched):
+    root, seen, _ = watched
+    (root / "a" / "b").rename(root / "c")
+    seen(until=("c",))
+    (root / "c" / "file").write_text("x")
+    hints = seen(until=("c",))
+    assert ("a", "b") not in hints.folders
+
+
+def test_the_clients_own_folder_is_not_watched(watched):
+    root, seen, _ = watched
+    (root / ".drive" / "x").write_text("x")
+    (root / "a" / "y").write_text("y")
+    hints = seen(until=("a",))
+    assert not any(path[:1] == (".drive",) for path in hints.folders)
+
+
+def test_an_overflow_means_everything(watched):
+    _, _, watcher = watched
+    overflow = watcher_module._EVENT.pack(-1, watcher_module.IN_Q_OVERFLOW, 0, 0)
+    assert watcher._note_all(overflow)
+    assert watcher.take().everything
+
+
+def test_too_few_watches_mean_everything(tmp_path: pathlib.Path, monkeypatch):
+    (tmp_path / "a").mkdir()
+
+    class NoSpace:
+        def __getattr__(self, name):
+            return getattr(watcher_module.ctypes.CDLL(None, use_errno=True), name)
+
+        def inotify_add_watch(self, *_):
+            watcher_module.ctypes.set_errno(28)
+            return -1
+
+    monkeypatch.setattr(watcher_module, "_libc", NoSpace())
+    watcher = Watcher(tmp_path, on_change=lambda: None)
+    watcher.start()
+    assert watcher.take().everything
+    assert not watcher.is_complete
+    watcher.stop()
