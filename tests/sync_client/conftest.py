@@ -1,0 +1,100 @@
+"""A running server for the client's outside: started once, with an account per test."""
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.services.drive import PASSWORD, RunningDrive
+
+DRIVE = Path(sys.executable).with_name("drive")
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDrive]:
+    drive = RunningDrive(tmp_path_factory.mktemp("server"))
+    drive.start()
+    yield drive
+    drive.close()
+
+
+@pytest.fixture(scope="session")
+def _new_accounts(server: RunningDrive) -> Iterator[str]:
+    """New accounts. Many at a time: starting Django takes longer than making them."""
+
+    def new_accounts() -> Iterator[str]:
+        while True:
+            emails = [f"person{next(_numbers)}@example.com" for _ in range(25)]
+            made = server.manage(
+                "shell",
+                "--command",
+                "from files.services.accounts import create_user\n"
+                f"for email in {emails!r}: create_user(email=email, password={PASSWORD!r})",
+            )
+            assert made.returncode == 0, made.stderr
+            yield from emails
+
+    return new_accounts()
+
+
+@pytest.fixture
+def account(_new_accounts: Iterator[str]) -> str:
+    """The e-mail address of somebody new, with the password PASSWORD."""
+    return next(_new_accounts)
+
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def command_of(home: Path) -> Command:
+    """`drive` as a program, with settings and home of its own."""
+    home.mkdir(exist_ok=True)
+
+    def run(*arguments: str | Path, stdin: str = "", **environment: str):
+        return subprocess.run(
+            [DRIVE, *arguments],
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(home),
+                "DRIVE_CONFIG_DIR": str(home / ".config" / "drive"),
+                **environment,
+            },
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=home,
+        )
+
+    return run
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Iterator[Command]:
+    """A device that nobody has signed in yet."""
+    run = command_of(tmp_path / "home")
+    yield run
+    run("stop")
+
+
+@pytest.fixture
+def signed_in(drive: Command, server: RunningDrive, account: str) -> Command:
+    done = drive(
+        *("login", server.url, "--email", account, "--password-stdin", "--device", "laptop"),
+        stdin=f"{PASSWORD}\n",
+    )
+    assert done.returncode == 0, done.stderr
+    return drive
+
+
+@pytest.fixture
+def linked(signed_in: Command, tmp_path: Path) -> Command:
+    """Signed in, with the folder `tmp_path / "Drive"` linked."""
+    done = signed_in("link", tmp_path / "Drive")
+    assert done.returncode == 0, done.stderr
+    return signed_in
