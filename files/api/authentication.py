@@ -71,6 +71,10 @@ class DeviceAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignor
     target_class = "files.api.authentication.DeviceAuthentication"
     name = ["deviceToken", "browserSession"]
 
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
+        # A list: one of them is enough.
+        return [{name: []} for name in self.name]
+
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
         return [
             {"type": "http", "scheme": "bearer", "description": "The token of a device."},

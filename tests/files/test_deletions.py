@@ -79,9 +79,9 @@ def test_what_the_deleter_had_not_seen_survives(api, laptop, phone, root, make):
     problem(api(phone).get(f"/files/{seen.pk}"), 404, "not-found")
     # The chain and the survivors first, the deletion last: a device that follows in this
     # order never loses sight of what survives.
-    entries = Change.objects.filter(seq__gt=before).order_by("seq")
+    entries = list(Change.objects.filter(seq__gt=before).order_by("seq"))
     assert [entry.action for entry in entries] == [ChangeAction.UPSERT] * 4 + [ChangeAction.DELETE]
-    assert str(entries.last().item_id) == outer["folder_id"]
+    assert str(entries[-1].item_id) == outer["folder_id"]
 
 
 def test_a_folder_that_was_not_seen_survives_whole(api, laptop, phone, root, make):

@@ -4,7 +4,7 @@ import pytest
 from django.test import Client
 
 from drive_project.common.tokens import token_digest
-from files.models import DeviceKind, UserDevice
+from files.models import DeviceKind, User, UserDevice
 from files.services import devices
 from tests.files.answers import names, problem
 from tests.people import PASSWORD, new_device
@@ -70,11 +70,8 @@ def test_a_refused_sign_in_does_not_say_why(api, alice, why):
 
 
 def test_an_unknown_address_costs_a_hash_too(api, alice, monkeypatch):
-    hashed = []
-    real = devices.make_password
-    monkeypatch.setattr(
-        devices, "make_password", lambda password: hashed.append(password) or real(password)
-    )
+    hashed: list[str] = []
+    monkeypatch.setattr("files.services.devices.make_password", hashed.append)
     sign_in(api, email="nobody@example.com", password="guess")
 
     assert hashed == ["guess"]
@@ -88,7 +85,7 @@ def test_a_guesser_is_stopped_before_the_password_is_looked_at(api, alice, bob, 
         assert sign_in(api).status_code == 201
     problem(sign_in(api, password="guess"), 401, "not-authenticated")
 
-    monkeypatch.setattr(devices.User, "check_password", None)  # must not be reached
+    monkeypatch.setattr(User, "check_password", None)  # must not be reached
     answer = sign_in(api)
     refused = problem(answer, 429, "too-many-requests")
     assert 0 < refused["retry_after_seconds"] <= devices.SIGN_IN_WINDOW_SECONDS

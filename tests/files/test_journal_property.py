@@ -3,6 +3,7 @@
 import hashlib
 import os
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import transaction
@@ -19,6 +20,7 @@ from hypothesis.stateful import (
 
 from drive_project.common.errors import DriveError
 from files import journal, queries
+from files.journal import Position
 from files.models import (
     Change,
     File,
@@ -39,7 +41,7 @@ names = st.sampled_from(["a", "A", "b", "c", "d.txt", "é", "e\u0301"])
 
 
 def id_of(state: dict[str, Any]) -> str:
-    return state.get("file_id") or state["folder_id"]
+    return str(state.get("file_id") or state["folder_id"])
 
 
 def listing(root: Folder) -> Tree:
@@ -101,7 +103,7 @@ class Devices(RuleBasedStateMachine):
         self.devices = [new_device(self.alice, "laptop"), new_device(self.alice, "phone")]
         self.root_id = queries.own_root(self.alice).pk
         self.namespace_id = queries.own_root(self.alice).namespace_id
-        self.moments: list[tuple[dict, Tree]] = []
+        self.moments: list[tuple[dict[UUID, Position], Tree]] = []
         self.remember_this_moment()
         # Something to begin with: /a, /a/b, and a file in each.
         folder_id = self.root_id
@@ -136,12 +138,12 @@ class Devices(RuleBasedStateMachine):
 
     def any_item(self, pick, *, trashed=None):
         """One of all items ever made and not purged; mostly not a root."""
-        found = [
+        found: list[Folder | File] = [
             *Folder.objects.filter(parent_folder__isnull=False).order_by("pk"),
             *File.objects.filter(status=FileStatus.UPLOADED).order_by("pk"),
         ]
         if trashed is not None:
-            found = [item for item in found if item.is_deleted == trashed]
+            found = [item for item in found if (item.deleted_at is not None) == trashed]
         return found[pick % len(found)]
 
     def is_empty(self):

@@ -1,6 +1,7 @@
 """Files without bytes: for stories about the tree, in which content plays no part."""
 
 import hashlib
+from datetime import timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -77,7 +78,7 @@ def begin_upload(device: UserDevice, parent: Folder, name: str, *, size_bytes: i
             content_hash="00" * 32,
             author=device.user,
             device=device,
-            expires_at=timezone.now() + timezone.timedelta(days=7),
+            expires_at=timezone.now() + timedelta(days=7),
         )
         account.reserved_bytes += size_bytes
         account.save()
