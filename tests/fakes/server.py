@@ -184,7 +184,7 @@ class FakeServer:
                 body["parent_folder_id"], body["name"], device=device, folder_id=body["folder_id"]
             )
             return {"status": 201, "item": item}
-        subject = body.get("folder_id") or body.get("file_id")
+        subject: str = body.get("folder_id") or body["file_id"]
         item = self._known(subject)
         if body["if_match"] != item["rev"]:
             raise Refusal(412, "stale-precondition", current=copy.deepcopy(item))
@@ -303,7 +303,7 @@ class FakeServer:
         file = self.items.get(file_id) if file_id else None
         if file_id and file is None:
             raise Refusal(404, "not-found")
-        version = {
+        version: dict[str, Any] = {
             "size_bytes": len(content),
             "content_hash": digest,
             "current_version_id": self.new_id(),

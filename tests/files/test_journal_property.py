@@ -143,7 +143,7 @@ class Devices(RuleBasedStateMachine):
             *File.objects.filter(status=FileStatus.UPLOADED).order_by("pk"),
         ]
         if trashed is not None:
-            found = [item for item in found if (item.deleted_at is not None) == trashed]
+            found = [each for each in found if (each.deleted_at is not None) == trashed]
         return found[pick % len(found)]
 
     def is_empty(self):

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -80,7 +81,7 @@ def test_a_crash_while_writing_leaves_the_old_settings(store, monkeypatch, step)
     def die(*args, **kwargs):
         raise KeyboardInterrupt
 
-    target = config_module.os if step == "fsync" else config_module.Path
+    target = os if step == "fsync" else Path
     with monkeypatch.context() as patch:
         patch.setattr(target, step, die)
         with pytest.raises(KeyboardInterrupt):
@@ -91,7 +92,7 @@ def test_a_crash_while_writing_leaves_the_old_settings(store, monkeypatch, step)
 def test_a_full_disk_is_said_and_the_old_settings_stay(store, monkeypatch):
     store.sign_in(LOGIN, "secret")
     with monkeypatch.context() as patch:
-        patch.setattr(config_module.os, "fsync", _no_space)
+        patch.setattr(os, "fsync", _no_space)
         with pytest.raises(ConfigProblem, match="No space left"):
             store.save(Config())
     assert store.load() == Config(LOGIN)

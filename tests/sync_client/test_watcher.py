@@ -1,5 +1,6 @@
 """The watcher is a hint: it names folders, or says that everything must be looked at."""
 
+import ctypes
 import pathlib
 import threading
 
@@ -87,10 +88,10 @@ def test_too_few_watches_mean_everything(tmp_path: pathlib.Path, monkeypatch):
 
     class NoSpace:
         def __getattr__(self, name):
-            return getattr(watcher_module.ctypes.CDLL(None, use_errno=True), name)
+            return getattr(ctypes.CDLL(None, use_errno=True), name)
 
         def inotify_add_watch(self, *_):
-            watcher_module.ctypes.set_errno(28)
+            ctypes.set_errno(28)
             return -1
 
     monkeypatch.setattr(watcher_module, "_libc", NoSpace())
