@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from sync_client import config as config_module
 from sync_client.config import Config, ConfigProblem, Login, Root, Store, config_dir
 from sync_client.errors import NotLinked
 
