@@ -20,12 +20,18 @@ help: ## Show this list
 up: environment ## Start Drive on http://127.0.0.1:8000 (DRIVE_BIND), data in var/ (DRIVE_DATA_DIR)
 	@exec $(RUN) -m drive_project.up
 
+# Those of the server also run on PostgreSQL. PYTEST="tests/files -k trash" runs some, once.
+ON_POSTGRES := tests/files tests/blocks tests/notifications tests/contracts
+
 .PHONY: test
 test: environment-dev browser ## Run all tests, with the databases, stores and browser they need
+ifdef PYTEST
 	$(RUN) -m pytest $(PYTEST)
-	@# Again on PostgreSQL: what a database can be to blame for, concurrency included.
-	DRIVE_TEST_DATABASE=postgres $(RUN) -m pytest $(PYTEST) \
-		tests/files tests/blocks tests/notifications tests/contracts
+else
+	$(RUN) -m pytest -n auto --dist loadfile
+	DRIVE_TEST_DATABASE=postgres $(RUN) -m pytest -n auto --dist loadfile \
+		-m "not journey and not browser" $(ON_POSTGRES)
+endif
 
 .PHONY: check
 check: environment-dev ## Format, lint, types, import rules, generated files: what the pipeline runs
