@@ -133,7 +133,7 @@ def login(
     except LoginRevoked:
         raise NotLinked("E-mail address or password is wrong.") from None
     except ApiProblem as problem:
-        if problem.code == "unexpected-answer":
+        if problem.code in {"unexpected-answer", "not-found"}:
             raise Refused(f"No Drive server answers at {server_url}. {problem.detail}") from problem
         raise
     finally:
