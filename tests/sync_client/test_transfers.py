@@ -51,7 +51,8 @@ class Device:
         self.state_path = home.with_suffix(".sqlite3")
         self.blocks = KnownBlocks()
         self.up = self.down = 0
-        self.die_after_up = self.die_after_down = None
+        self.die_after_up: int | None = None
+        self.die_after_down: int | None = None
         self.requests = []
         self.folder_id = api.request("GET", "folders/root")["folder_id"]
         self.start()
@@ -100,9 +101,10 @@ class Device:
 
     def send_ok(self, *files: FileToSend) -> dict[str, Sent]:
         results = self.send(*files)
-        assert all(isinstance(result, Sent) for result in results.values()), results
-        assert len(results) == len(files)
-        return results
+        sent = {name: each for name, each in results.items() if isinstance(each, Sent)}
+        assert sent == results
+        assert len(sent) == len(files)
+        return sent
 
     def fetch(self, *files: FileToFetch) -> dict[str, Fetched | SyncError]:
         results = {}
