@@ -89,6 +89,8 @@ class _Planner:
         self._remote_waits: _Waits = {}
         self._in_view: dict[str, bool] = {}
         self._subtrees: dict[str, _Subtree] = {}
+        # Of a deleted folder, something in it that is about to be moved out.
+        self._leaving: dict[str, str] = {}
         self._synced_folders: dict[int, SyncedItem | None] = {}
 
     def run(self, *, now_ns: int, hold_deletions: bool) -> Plan:
@@ -239,9 +241,8 @@ class _Planner:
             return Verdict.WAIT
         its_item = self._live(synced.item_id)
         if its_item is None or compare.is_moved_remotely(its_item, synced):
-            if its_item is not None:
-                subject = local.local_id if local is not None else remote.item_id
-                self._local_waits[subject] = (other.local_id, True)
+            subject = local.local_id if local is not None else remote.item_id
+            self._local_waits[subject] = (other.local_id, True)
             return Verdict.WAIT
         if is_parked(other.name) or not compare.is_moved_locally(other, synced):
             return Verdict.WAIT
@@ -279,6 +280,7 @@ class _Planner:
         its_node = self._trees.local(synced.local_id)
         if its_node is None:
             # Deleted here, or about to be forgotten: decided for itself.
+            self._remote_waits[remote.item_id] = (other.item_id, True)
             return Verdict.WAIT
         if compare.is_moved_remotely(other, synced):
             return self._aside(local, remote, Conflict.MOVE_MOVE_DEST)
@@ -408,6 +410,7 @@ class _Planner:
             if its_item is not None and not compare.is_moved_remotely(its_item, its_own):
                 return self._keep_folder(local, synced, Conflict.MOVE_PARENT_DELETE)
             waits = True
+            self._local_waits[local.local_id] = (child.local_id, False)
         if waits:
             return Verdict.WAIT
         if stays:
@@ -471,6 +474,7 @@ class _Planner:
                     conflict=Conflict.CREATE_PARENT_DELETE,
                 )
             case _Subtree.LEAVING:
+                self._remote_waits[remote.item_id] = (self._leaving[remote.item_id], False)
                 return Verdict.WAIT
             case _Subtree.SEEN:
                 return Operation(Action.DELETE_REMOTE, remote.item_id, synced.local_id)
@@ -511,7 +515,11 @@ class _Planner:
         for above in reversed(order):
             if above.item_id in self._subtrees:
                 continue
-            found = [self._seen(child) for child in children[above.item_id]]
+            found = []
+            for child in children[above.item_id]:
+                found.append(self._seen(child))
+                if found[-1] is _Subtree.LEAVING:
+                    self._leaving[above.item_id] = self._leaving.get(child.item_id, child.item_id)
             if _Subtree.UNSEEN in found:
                 verdict = _Subtree.UNSEEN
             elif _Subtree.LEAVING in found:
