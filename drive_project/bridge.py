@@ -12,13 +12,15 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
 from a2wsgi.wsgi import build_environ
 
 logger = logging.getLogger(__name__)
 
+# A longer request body waits for its thread on disk.
+SPOOL_BYTES = 256 * 1024
 WORKER_NAME = "request"
 STREAM_NAME = "stream"
 
@@ -48,26 +50,26 @@ class WsgiBridge:
         self._streams = ThreadPoolExecutor(streams, thread_name_prefix=STREAM_NAME)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = BytesIO()
-        is_whole = False
-        while not is_whole:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body.write(message.get("body", b""))
-            is_whole = not message.get("more_body", False)
-        body.seek(0)
-        # a2wsgi reads its own kind of body; ours has arrived whole.
-        environ: Environ = dict(build_environ(scope, body))  # type: ignore[arg-type]
-        environ["wsgi.errors"] = sys.stderr
-        answer = _Answer(asyncio.get_running_loop(), send)
-        watch = asyncio.create_task(answer.watch(receive))
-        try:
-            await answer.run(self._workers, lambda: answer.begin(self._application, environ))
-            if answer.is_streaming:
-                await answer.run(self._streams, answer.stream)
-        finally:
-            watch.cancel()
+        with SpooledTemporaryFile(SPOOL_BYTES) as body:
+            is_whole = False
+            while not is_whole:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return
+                body.write(message.get("body", b""))
+                is_whole = not message.get("more_body", False)
+            body.seek(0)
+            # a2wsgi reads its own kind of body; ours has arrived whole.
+            environ: Environ = dict(build_environ(scope, body))  # type: ignore[arg-type]
+            environ["wsgi.errors"] = sys.stderr
+            answer = _Answer(asyncio.get_running_loop(), send)
+            watch = asyncio.create_task(answer.watch(receive))
+            try:
+                await answer.run(self._workers, lambda: answer.begin(self._application, environ))
+                if answer.is_streaming:
+                    await answer.run(self._streams, answer.stream)
+            finally:
+                watch.cancel()
 
     def close(self, *, timeout_seconds: float) -> None:
         """Take no more requests; wait a while for those that threads still work on."""
@@ -91,14 +93,16 @@ class _Answer:
         self.is_streaming = False
 
     async def run(self, threads: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+        working = self._loop.run_in_executor(threads, work)
         try:
-            await asyncio.shield(self._loop.run_in_executor(threads, work))
+            await asyncio.shield(working)
         except ClientGone:
             logger.debug("The client left before the end of its answer")
         except asyncio.CancelledError:
             # The server has given up on this request; its thread learns of it at the next
             # piece that it wants to send.
             self._gone.set()
+            working.add_done_callback(_look_at)
             raise
 
     async def watch(self, receive: Receive) -> None:
@@ -152,6 +156,12 @@ class _Answer:
 
     async def _pass_on(self, message: Message) -> None:
         await self._send(message)
+
+
+def _look_at(working: "asyncio.Future[None]") -> None:
+    """How work ended that nobody waits for any more. A fault in it has been logged by Django."""
+    if not working.cancelled():
+        working.exception()
 
 
 def _close(chunks: Iterable[bytes]) -> None:

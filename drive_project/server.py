@@ -11,7 +11,8 @@ import json
 import logging
 import os
 import socket
-from typing import Any
+from functools import partial
+from typing import IO, Any
 
 import daphne.server
 from daphne.endpoints import build_endpoint_description_strings
@@ -116,8 +117,55 @@ class Request(WebRequest):  # type: ignore[misc]  # Daphne has no types
                 self.channel.transport.abortConnection()
 
 
+class BodyQueue:
+    """What an application receives, with a body that stays in its file until it is read.
+
+    Daphne puts the whole body of every request into memory; with many large uploads at once
+    that would be all of it.
+    """
+
+    def __init__(self, content: IO[bytes]) -> None:
+        self._content = content
+        self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._put_bytes = 0
+
+    def put_nowait(self, message: dict[str, Any]) -> None:
+        """Called by Daphne for each piece of the body, then when the client has gone."""
+        if message["type"] == "http.request":
+            size_bytes = len(message["body"])
+            message = {**message, "body": (self._put_bytes, size_bytes)}
+            self._put_bytes += size_bytes
+        self._messages.put_nowait(message)
+
+    async def get(self) -> dict[str, Any]:
+        """The application's `receive`."""
+        message = await self._messages.get()
+        if message["type"] != "http.request":
+            return message
+        start, size_bytes = message["body"]
+        if self._content.closed:
+            # The client has gone in the meantime, and its body with it.
+            return {"type": "http.disconnect"}
+        self._content.seek(start)
+        return {**message, "body": self._content.read(size_bytes)}
+
+
 class Server(DaphneServer):  # type: ignore[misc]
     """Daphne, answering with our requests."""
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if not isinstance(protocol, Request):
+            return super().create_application(protocol, scope)
+        if protocol not in self.connections:
+            return None
+        received = BodyQueue(protocol.content)
+        answering = self.application(
+            scope={**scope, "asgi": {"version": "3.0"}},
+            receive=received.get,
+            send=partial(self.handle_reply, protocol),
+        )
+        self.connections[protocol]["application_instance"] = asyncio.ensure_future(answering)
+        return received
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         await super().handle_reply(protocol, message)

@@ -103,6 +103,17 @@ def test_a_body_without_end_is_cut_off(served):
     assert served.memory_bytes() - before < 12 * MIB
 
 
+def test_many_large_bodies_at_once_are_not_all_in_memory(served):
+    before = served.memory_bytes()
+    with ThreadPoolExecutor(30) as threads:
+        answers = threads.map(
+            lambda _: httpx.post(f"{served.url}/slow?0.2", content=bytes(8 * MIB), timeout=60),
+            range(30),
+        )
+        assert all(answer.is_success for answer in answers)
+    assert served.memory_bytes() - before < 48 * MIB
+
+
 def test_a_stream_arrives_whole_in_bounded_memory(served):
     before = served.memory_bytes()
     with httpx.stream("GET", f"{served.url}/stream") as answer:
