@@ -36,7 +36,8 @@ export function openMenu(at, entries, { head = null, returnTo = null } = {}) {
   const menu = make("div", { class: "menu", role: "menu" }, ...(head ? [head] : []), ...items);
   menu.addEventListener("keydown", onKey);
   // Inside an open dialog, only what lies in the dialog can be reached.
-  (anchor?.closest("dialog") ?? document.body).append(menu);
+  const around = anchor?.closest("dialog, main, header") ?? document.querySelector("#main");
+  around.append(menu);
   place(menu, anchor?.getBoundingClientRect() ?? new DOMRect(at.x, at.y, 0, 0));
   anchor?.setAttribute("aria-expanded", "true");
   open = { menu, anchor, returnTo: returnTo ?? anchor };

@@ -1,7 +1,8 @@
 """A real Chromium that looks at a real server, and writes down whatever it complains about."""
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,13 @@ class Tab:
         self.row(name).locator(".row-menu").click()
         self.page.get_by_role("menuitem", name=action).click()
 
+    def wait_until(self, holds: Callable[[], object], *, seconds: float, what: str) -> None:
+        """Like `wait_until` of the services; what the page does is noticed meanwhile."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+            self.page.wait_for_timeout(20)
+
     def toast(self, text: str) -> Locator:
         return self.page.locator(".toast").filter(has_text=text)
 
@@ -145,7 +153,7 @@ def window(browser: Browser, url: str, **options: Any) -> Iterator[Window]:
     opened.watch()
     try:
         yield opened
-        assert opened.complaints == []
+        assert not opened.complaints, "\n".join(opened.complaints)
     finally:
         context.close()
 
