@@ -34,10 +34,19 @@ def expire_uploads() -> None:
 
 @shared_task(ignore_result=True, acks_late=True)
 def expire_trash() -> None:
-    """Every hour: delete for ever what has been in the trash for its time, and finish
-    deletions that were interrupted. Twice is harmless: the second finds nothing.
+    """Every hour: delete for ever what has been in the trash for its time.
+
+    Twice is harmless: the second finds nothing.
     """
     trash.expire_trash()
+
+
+@shared_task(ignore_result=True, acks_late=True)
+def finish_deletions() -> None:
+    """Every minute: go on with large or interrupted deletions for ever.
+
+    Twice is harmless: each batch takes what is left, under the namespace's lock.
+    """
     purging.purge_all()
 
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from drive_project.common.rendering import rfc3339
+from files import tasks
 from files.models import (
     Change,
     Conflict,
@@ -212,7 +213,7 @@ def test_deleting_for_ever_resumes_after_a_crash(api, laptop, root, make, drop, 
     body = {"parent_folder_id": inner["folder_id"], "name": "x"}
     problem(api(laptop).post("/folders", body), 404, "not-found")
 
-    purging.purge_all()
+    tasks.finish_deletions()
     assert File.objects.count() == 0
     assert Folder.objects.count() == 1
     assert StorageAccount.objects.get(owner=laptop.user).used_bytes == 0
