@@ -17,7 +17,7 @@ from files import events
 from files.api import schemas
 from files.api.items import RequestSerializer, WriteSerializer, device_of, parsed, write_once
 from files.idempotency import Answer
-from files.models import UserDevice
+from files.models import DeviceKind, UserDevice
 from files.services import devices
 
 DONE = OpenApiResponse(description="Done.")
@@ -145,8 +145,7 @@ class ThisDeviceView(APIView):
         parsed(WriteSerializer, request.data)
         device = device_of(request)
         devices.revoke_device(user=device.user, device_id=device.pk)
-        # A browser's session ends with its device.
-        if request.session.session_key is not None:
+        if device.kind == DeviceKind.BROWSER:
             request.session.flush()
         return Response(status=204)
 

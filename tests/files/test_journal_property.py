@@ -286,7 +286,7 @@ def test_replaying_the_journal_from_any_moment_gives_the_tree(db):
     run_state_machine_as_test(
         Devices,
         settings=settings(
-            max_examples=int(os.environ.get("DRIVE_TEST_EXAMPLES", "50")),
+            max_examples=int(os.environ.get("DRIVE_TEST_EXAMPLES", "20")),
             stateful_step_count=40,
             deadline=None,
             database=None,
