@@ -10,10 +10,8 @@ from datetime import date
 from enum import StrEnum
 from uuid import UUID
 
-from files.names import MAX_NAME_BYTES
+from files.names import MAX_NAME_BYTES, cut, split_extension
 
-# What stands after the last dot counts as an extension up to this size, the dot included.
-MAX_EXTENSION_BYTES = 32
 # Of the device's name. The rest of the mark is short, so most of a name is its stem.
 MAX_DEVICE_BYTES = 64
 
@@ -79,12 +77,12 @@ def conflict_name(name: str, *, device_name: str, day: date, counter: int = 1) -
     A counter above 1 stands before the closing bracket. The extension is kept and the stem
     is cut. The copy of a conflict copy is named after the original.
     """
-    stem, extension = _split(name)
+    stem, extension = split_extension(name)
     stem = _MARK.sub("", stem) or stem
-    device = _cut(_NOT_IN_A_MARK.sub(" ", device_name).strip(), MAX_DEVICE_BYTES) or "device"
+    device = cut(_NOT_IN_A_MARK.sub(" ", device_name).strip(), MAX_DEVICE_BYTES) or "device"
     number = f" {counter}" if counter > 1 else ""
     tail = f" (conflicted copy, {device}, {day.isoformat()}{number}){extension}"
-    return _cut(stem, MAX_NAME_BYTES - len(tail.encode())) + tail
+    return cut(stem, MAX_NAME_BYTES - len(tail.encode())) + tail
 
 
 def conflict_names(name: str, *, device_name: str, day: date) -> Iterator[str]:
@@ -93,20 +91,3 @@ def conflict_names(name: str, *, device_name: str, day: date) -> Iterator[str]:
     while True:
         yield conflict_name(name, device_name=device_name, day=day, counter=counter)
         counter += 1
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Stem and extension with its dot; a leading dot begins no extension."""
-    stem, dot, extension = name.rpartition(".")
-    # Without a letter before the dot this is a hidden file's name; with a blank after it,
-    # or very long, it is a sentence.
-    if not stem.strip(".") or " " in extension:
-        return name, ""
-    if len(extension.encode()) + 1 > MAX_EXTENSION_BYTES:
-        return name, ""
-    return stem, dot + extension
-
-
-def _cut(text: str, size_bytes: int) -> str:
-    """The longest beginning of a text that has at most this many bytes in UTF-8."""
-    return text.encode()[:size_bytes].decode(errors="ignore")

@@ -5,6 +5,7 @@ import unicodedata
 from drive_project.common.errors import InvalidName
 
 MAX_NAME_BYTES = 255
+# What stands after the last dot counts as an extension up to this size, the dot included.
 MAX_EXTENSION_BYTES = 32
 
 
@@ -38,12 +39,13 @@ def name_key(name: str) -> str:
 
 
 def split_extension(name: str) -> tuple[str, str]:
-    """Stem and extension (with its dot, "" for none). `.profile` and `a.` have none.
-
-    A long tail is no extension: it could not be kept when the name has to be cut.
-    """
+    """Stem and extension with its dot, "" for none; a leading dot begins no extension."""
     stem, dot, extension = name.rpartition(".")
-    if not stem or not extension or len(extension.encode()) > MAX_EXTENSION_BYTES:
+    # Without a letter before the dot this is a hidden file's name; with a blank after it,
+    # or very long, it is a sentence.
+    if not stem.strip(".") or " " in extension:
+        return name, ""
+    if len(extension.encode()) + 1 > MAX_EXTENSION_BYTES:
         return name, ""
     return stem, dot + extension
 

@@ -131,11 +131,6 @@ def _below(start: str, parameter: UUID, *, only_live: bool) -> RawSQL:
     return RawSQL(sql, [stored_id(parameter)])  # noqa: S611 - our own text, values as parameters
 
 
-def descendant_folders(folder: Folder) -> QuerySet[Folder]:
-    """The folder and all folders below it, deleted ones included."""
-    return Folder.objects.filter(folder_id__in=_below("folder_id = %s", folder.pk, only_live=False))
-
-
 _PURGING = "namespace_id = %s AND is_purging"
 
 
@@ -164,18 +159,4 @@ def live_descendants(folder: Folder) -> tuple[QuerySet[Folder], QuerySet[File]]:
         File.objects.filter(
             parent_folder_id__in=below, deleted_at__isnull=True, status=FileStatus.UPLOADED
         ),
-    )
-
-
-def live_folders(namespace_id: UUID) -> QuerySet[Folder]:
-    """All live folders of a namespace, the root included."""
-    return Folder.objects.filter(folder_id__in=_below(_FROM_ROOT, namespace_id, only_live=True))
-
-
-def live_files(namespace_id: UUID) -> QuerySet[File]:
-    """All live files of a namespace."""
-    return File.objects.filter(
-        parent_folder_id__in=_below(_FROM_ROOT, namespace_id, only_live=True),
-        deleted_at__isnull=True,
-        status=FileStatus.UPLOADED,
     )
