@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from files.names import MAX_NAME_BYTES, check_name, name_key, numbered, split_extension
 
 texts = st.text(
-    st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=300
+    st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=300
 )
 
 
