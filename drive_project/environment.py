@@ -107,7 +107,8 @@ def _pip(*arguments: str) -> None:
     done = subprocess.run(
         [
             *(VENV / "bin" / "python", "-m", "pip", "install"),
-            *("--quiet", "--disable-pip-version-check", "--no-input"),
+            # Twice quiet: errors only, no warnings about somebody's mirrors.
+            *("--quiet", "--quiet", "--disable-pip-version-check", "--no-input"),
             *arguments,
         ],
         cwd=CHECKOUT,
