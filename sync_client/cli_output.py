@@ -51,9 +51,9 @@ def size_text(size_bytes: int) -> str:
     if size_bytes < 1000:
         return f"{size_bytes} B"
     size = float(size_bytes)
-    for unit in ("kB", "MB", "GB", "TB", "PB"):
+    for unit in ("kB", "MB", "GB", "TB", "PB", "EB"):
         size /= 1000
-        if size < 999.5 or unit == "PB":
+        if size < 999.5 or unit == "EB":
             return f"{size:.3g} {unit}"
     raise AssertionError("the last unit takes every size")
 

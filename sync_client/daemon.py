@@ -40,7 +40,8 @@ class Daemon:
         self._account: dict[str, Any] = {}
         self._account_at = 0.0
         self._wake = threading.Event()
-        self._stopping = threading.Event()
+        # Set once the daemon was told to end.
+        self.stopping = threading.Event()
         # Ends what waits or transfers inside a cycle.
         self._interrupt = threading.Event()
         # Notified after every step, for those who wait for an outcome.
@@ -67,7 +68,7 @@ class Daemon:
             answers = Answers(self, self._store.folder)
             answers.start()
             try:
-                while not self._stopping.is_set():
+                while not self.stopping.is_set():
                     self._run_configured()
             finally:
                 answers.close()
@@ -76,7 +77,7 @@ class Daemon:
 
     def stop(self) -> None:
         """End soon; also from a signal handler."""
-        self._stopping.set()
+        self.stopping.set()
         self._end_cycle()
 
     def reload(self) -> None:
@@ -202,7 +203,7 @@ class Daemon:
             self._close()
 
     def _must_end(self) -> bool:
-        return self._stopping.is_set() or self._reload
+        return self.stopping.is_set() or self._reload
 
     def _open(self) -> None:
         with self.changed:
@@ -211,7 +212,7 @@ class Daemon:
             self._not_before = self._backoff_seconds = 0.0
             self._config = config = self._store.load()
             self._account, self._account_at = self._store.account(), 0.0
-        if not self._stopping.is_set():
+        if not self.stopping.is_set():
             self._interrupt.clear()
         if config.login is None:
             return

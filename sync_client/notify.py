@@ -85,6 +85,15 @@ class Notifier:
         if socket is not None:
             socket.close()
 
+    def join(self, timeout_seconds: float) -> None:
+        """Wait until it has ended."""
+        self._thread.join(timeout_seconds)
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether the WebSocket is open: then changes are known within a second."""
+        return self._socket is not None
+
     def acknowledge(self, cursor: str) -> None:
         """Tell the server, at the next opportunity, up to where everything is applied."""
         with self._lock:

@@ -31,6 +31,8 @@ START_SECONDS = 30.0
 STOP_SECONDS = 8.0
 # A cycle that has more to do by itself is repeated after at most this.
 LONGEST_PAUSE_SECONDS = 2.0
+# A file that somebody keeps writing to is left for the next time after this.
+LONGEST_BUSY_SECONDS = 30.0
 
 T = TypeVar("T")
 
@@ -43,14 +45,16 @@ def run_here(store: Store, *, is_detached: bool = False) -> int:
         logs.log_to_terminal()
     daemon = Daemon(store)
 
-    def end() -> None:
-        daemon.stop()
+    def end_in_time() -> None:
+        daemon.stopping.wait()
         time.sleep(STOP_SECONDS)
         os._exit(Exit.OK)
 
     def on_signal(number: int, frame: object) -> None:
         # On a thread: a handler may not take locks that the code it interrupts may hold.
-        threading.Thread(target=end, daemon=True).start()
+        threading.Thread(target=daemon.stop, daemon=True).start()
+
+    threading.Thread(target=end_in_time, daemon=True).start()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
@@ -226,9 +230,12 @@ def _resting_state(
 def _settle(folder: LinkedFolder, interrupt: threading.Event) -> bool:
     """Cycle until there is nothing left to do; whether both sides are equal then."""
     result = folder.engine.cycle(rescan=True, pull=True)
-    while not result.is_finished:
+    busy_since = time.monotonic()
+    while not result.is_finished and time.monotonic() - busy_since < LONGEST_BUSY_SECONDS:
         interrupt.wait(min(result.retry_after or 0.05, LONGEST_PAUSE_SECONDS))
         result = folder.engine.cycle(pull=False)
+        if result.operations:
+            busy_since = time.monotonic()
     return result.is_settled
 
 

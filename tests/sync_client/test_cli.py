@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import signal
 import stat
 import time
 from pathlib import Path
 
 import pytest
 
+from sync_client.api import HttpApi
 from tests.services import free_port
 from tests.services.drive import PASSWORD
 from tests.sync_client.conftest import command_of
@@ -356,6 +358,46 @@ def test_the_daemon_starts_answers_waits_and_stops(linked, tmp_path):
     assert linked("stop").returncode == 0
     assert linked("stop").returncode == 4
     assert linked("wait").returncode == 4
+
+
+def test_a_daemon_whose_login_was_revoked_waits_for_a_new_one(linked, server, account, tmp_path):
+    assert linked("start").returncode == 0
+    assert linked("wait", "--timeout", "60").returncode == 0
+    api = HttpApi(server.url, (tmp_path / "home/.config/drive/token").read_text().strip())
+    api.request("DELETE", "devices/this")
+    api.close()
+
+    assert linked("wait", "--timeout", "60").returncode == 3
+    document = check_document(linked("status", "--json").stdout)
+    assert document["state"] == "needs_login"
+
+    (tmp_path / "Drive" / "note").write_text("text")
+    linked("login", server.url, "--email", account, "--password-stdin", stdin=f"{PASSWORD}\n")
+    assert linked("wait", "--timeout", "60").returncode == 0
+    assert "note" in linked("ls").stdout
+
+
+def test_a_killed_daemon_leaves_nothing_in_the_way(linked, tmp_path):
+    linked("start")
+    lock = (tmp_path / "home/.config/drive/daemon.lock").resolve()
+    (pid,) = [
+        int(process.name)
+        for process in Path("/proc").iterdir()
+        if process.name.isdigit() and holds(process, lock)
+    ]
+    os.kill(pid, signal.SIGKILL)
+
+    assert linked("status").returncode == 4
+    assert linked("start").stdout.startswith("Started")
+    assert linked("wait", "--timeout", "60").returncode == 0
+
+
+def holds(process, path):
+    """Whether a process has a file open."""
+    try:
+        return any(descriptor.resolve() == path for descriptor in (process / "fd").iterdir())
+    except OSError:
+        return False
 
 
 def test_two_daemons_keep_two_folders_the_same(linked, server, account, tmp_path):
