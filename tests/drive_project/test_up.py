@@ -23,6 +23,13 @@ def drive(tmp_path: Path) -> Iterator[RunningDrive]:
     server.close()
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDrive]:
+    """One that runs, for tests that leave it so."""
+    with RunningDrive(tmp_path_factory.mktemp("running") / "data") as server:
+        yield server
+
+
 def refusal(server: RunningDrive) -> str:
     """What a launcher that cannot start says: one line, exit 1, nothing left behind."""
     assert server.launch().wait(30) == 1
@@ -32,16 +39,14 @@ def refusal(server: RunningDrive) -> str:
     return line
 
 
-def test_it_says_when_it_is_ready_and_all_parts_work(drive):
-    drive.start()
-
-    assert httpx.get(f"{drive.url}/healthz").json() == {"status": "ok"}
-    ready = httpx.get(f"{drive.url}/readyz")
+def test_it_says_when_it_is_ready_and_all_parts_work(running):
+    assert httpx.get(f"{running.url}/healthz").json() == {"status": "ok"}
+    ready = httpx.get(f"{running.url}/readyz")
     assert ready.status_code == 200
     assert set(ready.json()["checks"]) == {"default", "blocks", "redis", "store", "worker"}
-    assert set(drive.parts()) == {"redis", "worker", "web"}
-    assert drive.setup_link is not None
-    assert drive.setup_link.startswith(f"{drive.url}/setup/")
+    assert set(running.parts()) == {"redis", "worker", "web"}
+    assert running.setup_link is not None
+    assert running.setup_link.startswith(f"{running.url}/setup/")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -93,28 +98,25 @@ def test_after_the_launcher_is_killed_the_next_start_works(drive):
 
 
 @pytest.mark.parametrize("part", ["web", "worker", "redis"])
-def test_a_part_that_is_killed_is_started_again(drive, part):
-    drive.start()
-    before = drive.parts()
+def test_a_part_that_is_killed_is_started_again(running, part):
+    before = running.parts()
 
     os.kill(before[part], signal.SIGKILL)
 
     wait_until(
-        lambda: drive.parts().get(part) not in (None, before[part]), seconds=10, what="a new one"
+        lambda: running.parts().get(part) not in (None, before[part]), seconds=10, what="a new one"
     )
     wait_until(
-        lambda: httpx.get(f"{drive.url}/readyz", timeout=10).status_code == 200,
+        lambda: httpx.get(f"{running.url}/readyz", timeout=10).status_code == 200,
         seconds=60,
         what="readiness",
     )
 
 
-def test_a_request_during_the_restart_of_web_waits_instead_of_failing(drive):
-    drive.start()
+def test_a_request_during_the_restart_of_web_waits_instead_of_failing(running):
+    os.kill(running.parts()["web"], signal.SIGKILL)
 
-    os.kill(drive.parts()["web"], signal.SIGKILL)
-
-    assert httpx.get(f"{drive.url}/healthz", timeout=30).status_code == 200
+    assert httpx.get(f"{running.url}/healthz", timeout=30).status_code == 200
 
 
 def test_two_instances_run_side_by_side(tmp_path):
@@ -144,11 +146,9 @@ def test_a_long_or_odd_data_folder_works_and_its_socket_moves(tmp_path):
         assert Path((folder / "redis.socket-path").read_text().strip()) == socket_path
 
 
-def test_the_data_is_for_its_user_alone(drive):
-    drive.start()
-
-    assert drive.data_dir.stat().st_mode & 0o777 == 0o700
-    for path in drive.data_dir.rglob("*"):
+def test_the_data_is_for_its_user_alone(running):
+    assert running.data_dir.stat().st_mode & 0o777 == 0o700
+    for path in running.data_dir.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
@@ -172,12 +172,11 @@ def test_a_busy_port_is_refused_with_a_remedy(drive):
     assert "DRIVE_BIND=" in line
 
 
-def test_a_second_launcher_of_the_same_data_is_refused(drive):
-    drive.start()
-    line = refusal(RunningDrive(drive.data_dir))
+def test_a_second_launcher_of_the_same_data_is_refused(running):
+    line = refusal(RunningDrive(running.data_dir))
 
-    assert f"running already on the data folder {drive.data_dir}" in line
-    assert httpx.get(f"{drive.url}/readyz").status_code == 200
+    assert f"running already on the data folder {running.data_dir}" in line
+    assert httpx.get(f"{running.url}/readyz").status_code == 200
 
 
 def test_a_start_right_after_the_stop_waits_for_its_end(drive):
