@@ -227,7 +227,9 @@ class _Planner:
         self, local: LocalNode | None, remote: RemoteItem, other: LocalNode
     ) -> Outcome:
         """The name that an item of the server is to get here is taken by another node."""
-        if other.set_aside is not None:
+        synced = self._trees.synced_of_local(other.local_id)
+        is_rival = synced is None and local is not None and _differ_in_case(local, other)
+        if other.set_aside is not None or is_rival:
             return Operation(
                 Action.SET_ASIDE,
                 remote.item_id,
@@ -235,7 +237,6 @@ class _Planner:
                 code="name-taken-here",
                 message=f"Something that cannot be synced has the name {remote.name!r} here.",
             )
-        synced = self._trees.synced_of_local(other.local_id)
         if synced is None:
             # A new node: it is decided for itself, and gives way if it has to.
             return Verdict.WAIT
@@ -641,6 +642,10 @@ class _Planner:
             item = self._trees.remote(here)
             here = item.parent_id if item is not None else None
         return False
+
+
+def _differ_in_case(one: LocalNode, other: LocalNode) -> bool:
+    return one.parent_id == other.parent_id and name_key(one.name) == name_key(other.name)
 
 
 def _problem(synced: SyncedItem, local: LocalNode, code: str, message: str) -> Operation:
