@@ -63,15 +63,17 @@ export function showTime(element, moment) {
 /** Write all times of the page in the person's own time zone, and again every half minute. */
 export function keepTimesFresh() {
   const refresh = () => {
-    for (const element of document.querySelectorAll("time[datetime]:not([data-ahead])")) {
-      showTime(element, new Date(element.dateTime));
-    }
-    for (const element of document.querySelectorAll("time[data-ahead]")) {
+    const now = new Date();
+    for (const element of document.querySelectorAll("time[datetime]")) {
       const moment = new Date(element.dateTime);
-      element.title = exact(moment);
-      element.textContent = ahead(moment);
+      const text = "ahead" in element.dataset ? ahead(moment, now) : ago(moment, now);
+      // Thousands of rows, few of which say something new.
+      if (element.textContent !== text) element.textContent = text;
     }
   };
+  for (const element of document.querySelectorAll("time[datetime]")) {
+    element.title = exact(new Date(element.dateTime));
+  }
   refresh();
   setInterval(refresh, 30_000);
 }

@@ -57,6 +57,7 @@ export class List extends EventTarget {
   #items = new Map();
   #rows = new Map();
   #isLoading = false;
+  #nearEnd = null;
 
   constructor(element) {
     super();
@@ -69,12 +70,13 @@ export class List extends EventTarget {
     this.#listen();
     if (this.more !== null) {
       this.more.querySelector("button").addEventListener("click", () => this.loadMore());
-      new IntersectionObserver(
+      this.#nearEnd = new IntersectionObserver(
         (seen) => {
           if (seen.some((entry) => entry.isIntersecting)) this.loadMore();
         },
         { root: document.querySelector("#main"), rootMargin: "1200px" },
-      ).observe(this.more);
+      );
+      this.#nearEnd.observe(this.more);
     }
   }
 
@@ -167,6 +169,9 @@ export class List extends EventTarget {
       }
       this.more.before(fragment);
       button.textContent = "Show more";
+      // It tells of changes only: who scrolls fast is at the end all the time.
+      this.#nearEnd.unobserve(this.more);
+      this.#nearEnd.observe(this.more);
     } catch (error) {
       // The button stays: the rest of the list is asked for again by hand.
       button.textContent = `The rest could not be loaded. ${error.message} Try again`;

@@ -79,9 +79,7 @@ export class Uploads extends EventTarget {
   async add({ files, folders, unreadable }, parentFolderId) {
     const added = files.map(({ file, folders: path }) => new Task(file, path, parentFolderId));
     for (const { name, reason } of unreadable) {
-      const task = new Task({ name, size: 0 }, [], parentFolderId);
-      this.#settle(task, "failed", `Could not be read (${reason}). Nothing of it was uploaded.`);
-      this.tasks.push(task);
+      this.#lost(name, `Could not be read (${reason}). Nothing of it was uploaded.`);
     }
     this.tasks.push(...added);
     this.#changed();
@@ -89,10 +87,18 @@ export class Uploads extends EventTarget {
     try {
       ids = await this.#makeFolders(folders, parentFolderId);
     } catch (error) {
+      const reason = `The folders could not be made. ${explain(error)}`;
       for (const task of added) {
-        if (!task.isOver) this.#settle(task, "failed", `The folders could not be made. ${explain(error)}`);
+        if (!task.isOver) this.#settle(task, "failed", reason);
       }
+      if (added.length === 0) this.#lost(folders[0].join("/"), reason);
       return;
+    }
+    // A folder without files has no task that could tell what became of it.
+    const told = new Set(added.map((task) => task.folders.join("/")));
+    for (const path of folders.map((names) => names.join("/"))) {
+      const { problem } = ids.get(path);
+      if (problem && !told.has(path)) this.#lost(path, `The folder could not be made: ${problem}`);
     }
     for (const task of added) {
       const made = ids.get(task.folders.join("/"));
@@ -132,6 +138,13 @@ export class Uploads extends EventTarget {
   clear() {
     this.tasks = this.tasks.filter((task) => !task.isOver);
     this.#changed();
+  }
+
+  /** What could not even be begun is listed like what failed later. */
+  #lost(name, reason) {
+    const task = new Task({ name, size: 0 }, [], null);
+    this.tasks.push(task);
+    this.#settle(task, "failed", reason);
   }
 
   // --- Folders

@@ -206,6 +206,18 @@ def test_a_file_dropped_on_a_folder_goes_into_it(tab, tmp_path):
     expect(tab.row("inside.txt")).to_be_visible()
 
 
+def test_a_dropped_folder_that_cannot_be_made_is_not_lost_in_silence(tab, tmp_path):
+    tab.upload(new_file(tmp_path, "Photos", 10))
+    tab.wait_for_uploads("1 file uploaded")
+    empty = tmp_path / "drop" / "Photos"
+    empty.mkdir(parents=True)
+
+    tab.drop(empty)
+
+    tab.wait_for_uploads("1 file uploaded · 1 failed")
+    expect(tab.page.locator(".tray")).to_contain_text("The folder could not be made")
+
+
 def test_an_item_is_dragged_into_a_folder_and_back_onto_the_path(tab, tmp_path):
     page = tab.page
     tab.upload(new_file(tmp_path, "a.txt", 10))

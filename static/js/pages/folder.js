@@ -103,7 +103,7 @@ button.addEventListener("click", newFolder);
 
 showUploads(uploads);
 
-function take(found, folderId) {
+async function take(found, folderId) {
   if (found.files.length + found.folders.length + found.unreadable.length === 0) {
     toast("There was nothing to upload in what you dropped.", { isError: true });
     return;
@@ -111,7 +111,9 @@ function take(found, folderId) {
   if (found.files.length === 0 && found.unreadable.length === 0) {
     announce("Creating the folders.");
   }
-  uploads.add(found, folderId);
+  await uploads.add(found, folderId);
+  // The folders that were made, also where no signal comes through.
+  live.pull();
 }
 
 const upload = document.querySelector("#upload");
@@ -156,7 +158,7 @@ for (const hidden of [upload, button]) hidden.hidden = false;
 draggableRows(list);
 dropTarget(document.body, {
   list,
-  onFiles: async (dataTransfer, folderId) => take(await readDrop(dataTransfer), folderId),
+  onFiles: async (dataTransfer, folderId) => await take(await readDrop(dataTransfer), folderId),
   onItem: (id, folderId, folderName) => {
     const item = list.get(id);
     if (item !== undefined) actions.moveTo(item, folderId, folderName);
