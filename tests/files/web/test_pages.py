@@ -56,6 +56,19 @@ def test_a_person_signs_in_with_the_right_password_and_out_again(browser, alice)
     assert tab.get("/").status_code == 302
 
 
+def test_a_password_is_changed_on_a_page_of_its_own(browser, alice):
+    tab = browser(alice)
+    form = {"oldpassword": PASSWORD, "password1": "a new one, long", "password2": "a new one, long"}
+
+    refused = tab.post("/accounts/password/change/", {**form, "oldpassword": "wrong"})
+    done = tab.post("/accounts/password/change/", form, follow=True)
+
+    assert "current password" in refused.content.decode()
+    assert "Your password has been changed" in done.content.decode()
+    alice.refresh_from_db()
+    assert alice.check_password("a new one, long")
+
+
 def test_nobody_can_make_an_account_for_themselves(browser):
     tab = browser(None)
     tab.post("/accounts/signup/", {"email": "eve@example.com", "password1": "x", "password2": "x"})
