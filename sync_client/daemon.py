@@ -24,6 +24,10 @@ from sync_client.system import jitter
 ACCOUNT_EVERY_SECONDS = 300.0
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 300.0
+# How often at most those who watch are told of progress, and which part of the time that may
+# take: the status is counted anew each time, which is long where much is left to do.
+PROGRESS_EVERY_SECONDS = 0.25
+PROGRESS_SHARE = 0.05
 
 logger = logging.getLogger("drive.daemon")
 
@@ -59,6 +63,7 @@ class Daemon:
         self._backoff_seconds = 0.0
         self._not_before = 0.0
         self._revoked: LoginRevoked | None = None
+        self._progress_at = 0.0
         self._moved_bytes = {"up": 0, "down": 0}
 
     def run(self) -> None:
@@ -226,7 +231,7 @@ class Daemon:
                     root,
                     self._api,
                     stopping=self._interrupt,
-                    on_progress=self._publish,
+                    on_progress=self._progress,
                     on_bytes=self._note_bytes,
                 ),
                 on_change=self._wake.set,
@@ -353,6 +358,15 @@ class Daemon:
         self._account = {key: answer[key] for key in ("used_bytes", "quota_bytes")}
         self._account_at = now
         self._store.save_account(self._account)
+
+    def _progress(self) -> None:
+        """Let those who wait see how far it is, now and then."""
+        began = time.monotonic()
+        if began < self._progress_at:
+            return
+        self._publish()
+        ended = time.monotonic()
+        self._progress_at = ended + max(PROGRESS_EVERY_SECONDS, (ended - began) / PROGRESS_SHARE)
 
     def _publish(self) -> None:
         """Let those who wait see how it stands."""
