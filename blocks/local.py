@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from blocks import copies, downloads, references, refresh, statistics, uploads, verdicts
+from blocks import copies, downloads, records, references, refresh, statistics, uploads, verdicts
 from blocks.service import (
     BlockLocation,
     BlockStats,
@@ -11,6 +11,7 @@ from blocks.service import (
     Downloads,
     NewPack,
     NewVersion,
+    RecordedVersion,
     RefreshedUploads,
     Settlement,
     SignedRequest,
@@ -86,3 +87,15 @@ class LocalBlockService:
     @outside_transactions
     def stats(self) -> BlockStats:
         return statistics.stats()
+
+    @outside_transactions
+    def recorded_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:
+        return records.recorded_ids(after=after, limit=limit)
+
+    @outside_transactions
+    def recorded_versions(self, *, file_version_ids: Sequence[UUID]) -> list[RecordedVersion]:
+        return records.recorded_versions(file_version_ids)
+
+    @outside_transactions
+    def damaged_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:
+        return records.damaged_ids(after=after, limit=limit)

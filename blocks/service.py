@@ -21,6 +21,7 @@ PACK_BELOW_BYTES = 256 * 1024
 MAX_BLOCKS_PER_CALL = 10_000
 MAX_URLS_PER_CALL = 1_000
 FIRST_URLS = 100
+MAX_RECORDED_PER_CALL = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,32 @@ class Downloads:
     sources: tuple[Source, ...]
 
 
+class RecordedState(StrEnum):
+    """What the Block Service was told last about a version. released is final."""
+
+    OPEN = "open"
+    COMMITTED = "committed"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedVersion:
+    """A version as the Block Service knows it, for comparing the two databases.
+
+    block_count, size_bytes: of its list as it stands. blocks_digest: as in CommitVerdict;
+    "" where the list has a gap. damaged_count: its rows whose block is damaged.
+    """
+
+    file_version_id: UUID
+    state: RecordedState
+    file_id: UUID | None
+    namespace_id: UUID | None
+    block_count: int
+    size_bytes: int
+    blocks_digest: str
+    damaged_count: int
+
+
 @dataclass(frozen=True, slots=True)
 class LastCollection:
     """The collector's last run: when it ended, and what it deleted from the store."""
@@ -292,6 +319,21 @@ class BlockService(Protocol):
 
     def stats(self) -> BlockStats:
         """Numbers for the dashboard."""
+
+    def recorded_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:
+        """The next versions that are recorded and not released, in order of their ids.
+
+        limit: at most MAX_RECORDED_PER_CALL. Fewer than `limit`: there are no more.
+        """
+
+    def recorded_versions(self, *, file_version_ids: Sequence[UUID]) -> list[RecordedVersion]:
+        """Those of at most MAX_RECORDED_PER_CALL versions that are recorded, in any order.
+
+        Its cost grows with the lengths of their lists. Raises InvalidRequest for more.
+        """
+
+    def damaged_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:
+        """The next committed versions that name a damaged block; paged like recorded_ids."""
 
 
 @cache

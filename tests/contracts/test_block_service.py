@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from uuid import UUID
 
 import pytest
 
@@ -16,6 +17,8 @@ from blocks.service import (
     LocationState,
     NewPack,
     PackedBlock,
+    RecordedState,
+    RecordedVersion,
     RefreshedUploads,
     Settlement,
     Verdict,
@@ -692,3 +695,52 @@ def test_the_numbers_of_the_dashboard(laptop: Device, phone: Device) -> None:
     assert stats.referenced_bytes == 1_200_000 + sum(map(len, SMALL))
     assert (stats.object_count, stats.open_upload_count, stats.damaged_count) == (3, 1, 0)
     assert stats.last_collection is None
+
+
+def test_what_is_recorded_can_be_compared(laptop: Device, phone: Device) -> None:
+    service = laptop.service
+    committed, open_one, released = laptop.upload(BIG), phone.version(SMALL), laptop.upload(BIG[:1])
+    phone.begin(open_one)
+    laptop.settle(released, is_committed=False)
+    verdict = laptop.verdict(committed)
+
+    pages: list[list[UUID]] = []
+    after = None
+    while not pages or pages[-1]:
+        pages.append(service.recorded_ids(after=after, limit=1))
+        after = pages[-1][0] if pages[-1] else after
+
+    ids = [pk for page in pages for pk in page]
+    assert ids == sorted([committed.file_version_id, open_one.file_version_id])
+    found = {
+        each.file_version_id: each
+        for each in service.recorded_versions(
+            file_version_ids=[*ids, released.file_version_id, new_id()]
+        )
+    }
+    assert found.keys() == {*ids, released.file_version_id}
+    assert found[released.file_version_id].state == RecordedState.RELEASED
+    assert found[open_one.file_version_id] == RecordedVersion(
+        open_one.file_version_id,
+        RecordedState.OPEN,
+        open_one.file_id,
+        open_one.namespace_id,
+        5,
+        sum(map(len, SMALL)),
+        hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in SMALL)).hexdigest(),
+        0,
+    )
+    whole = found[committed.file_version_id]
+    assert (whole.state, whole.blocks_digest) == (RecordedState.COMMITTED, verdict.blocks_digest)
+    assert (whole.block_count, whole.size_bytes) == (3, 900_000)
+    assert service.damaged_ids(after=None, limit=10) == []
+
+
+def test_pages_of_records_are_bounded(laptop: Device) -> None:
+    for limit in (0, 1_001):
+        with pytest.raises(InvalidRequest):
+            laptop.service.recorded_ids(after=None, limit=limit)
+        with pytest.raises(InvalidRequest):
+            laptop.service.damaged_ids(after=None, limit=limit)
+    with pytest.raises(InvalidRequest):
+        laptop.service.recorded_versions(file_version_ids=[new_id() for _ in range(1_001)])
