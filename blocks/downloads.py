@@ -8,7 +8,7 @@ device held or proved each block: what a commit asks for.
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.conf import settings
@@ -16,7 +16,7 @@ from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from blocks import proofs
-from blocks.models import BlockList, BlockState, FileVersionBlock, ListState
+from blocks.models import Block, BlockList, BlockState, FileVersionBlock, ListState
 from blocks.service import (
     MAX_BLOCKS_PER_CALL,
     BlockDownload,
@@ -200,20 +200,42 @@ def _pieces(store: ObjectStore, block_list: BlockList, start: int, end: int) -> 
         last = min(end - position, block.size_bytes)
         if first >= last:
             continue
-        data = store.read(block.location, start=block.offset + first, length=last - first)
-        if (
-            data is None
-            or len(data) != last - first
-            or (
-                len(data) == block.size_bytes
-                and hashlib.sha256(data).hexdigest() != block.block_hash
-            )
-        ):
+        data = _part(store, block, first, last)
+        if data is None:
+            # A slow reader may be behind a block that has moved; where is it by now?
+            again = _where_it_is(block)
+            data = None if again is None else _part(store, again, first, last)
+        if data is None:
             log.error("Block %s cannot be read as it was stored.", block.block_hash[:12])
             raise ServiceUnavailable("A part of this version cannot be read now.")
         view = memoryview(data)
         for piece in range(0, len(data), PIECE_BYTES):
             yield bytes(view[piece : piece + PIECE_BYTES])
+
+
+def _part(store: ObjectStore, block: Placed, first: int, last: int) -> bytes | None:
+    """The bytes [first, last) of a block; None where they are not as they were stored."""
+    data = store.read(block.location, start=block.offset + first, length=last - first)
+    if data is None or len(data) != last - first:
+        return None
+    is_whole = len(data) == block.size_bytes
+    if is_whole and hashlib.sha256(data).hexdigest() != block.block_hash:
+        return None
+    return data
+
+
+def _where_it_is(block: Placed) -> Placed | None:
+    """The place of a block now, if that is another one."""
+    found = (
+        Block.objects.filter(pk=block.block_hash, s3_location__isnull=False)
+        .exclude(s3_location=block.location, offset=block.offset)
+        .values_list("s3_location_id", "offset", "s3_location__size_bytes")
+        .first()
+    )
+    if found is None:
+        return None
+    location, offset, object_bytes = found
+    return replace(block, location=location or "", offset=offset, object_bytes=object_bytes or 0)
 
 
 def _blocks_between(block_list: BlockList, start: int, end: int) -> Iterator[tuple[int, Placed]]:

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.utils import timezone
 
-from blocks import models, objects, references
+from blocks import models, objects, references, rewrite
 from blocks.models import (
     Block,
     BlockList,
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 BATCH = 1_000
 # Packs name many blocks each.
 UPLOAD_BATCH = 100
+# Packs that one run of the periodic task looks at, so that it ends before its successor begins.
+REWRITES_PER_RUN = 500
 RELEASED_LISTS_KEPT = timedelta(days=30)
 COLLECTIONS_KEPT = timedelta(days=90)
 # An object or a draft of which no row knows is none that is just being written.
@@ -51,17 +53,21 @@ class Collected:
     """What one run did, or, for a dry run, would do at least."""
 
     deleted_block_count: int = 0
+    rewritten_pack_count: int = 0
     condemned_object_count: int = 0
     deleted_object_count: int = 0
     freed_bytes: int = 0
 
 
 @outside_transactions
-def collect(*, store: ObjectStore, grace: timedelta | None = None) -> Collected:
-    """Delete what nothing names, and record the run.
+def collect(
+    *, store: ObjectStore, grace: timedelta | None = None, rewrites: int | None = None
+) -> Collected:
+    """Delete what nothing names, rewrite packs that are mostly dead, and record the run.
 
     grace: how long after its condemnation an object is deleted; by default until no URL for
     it can be in use. With less, a transfer that is under way may break, never a stored file.
+    rewrites: how many packs at most; None: all of them.
     """
     started_at = timezone.now()
     done = Collected()
@@ -70,6 +76,9 @@ def collect(*, store: ObjectStore, grace: timedelta | None = None) -> Collected:
         _drop_blocks_at_zero(done)
         _forget_old_proofs(started_at)
         _condemn_dead_uploads(started_at, done)
+        rewritten = rewrite.rewrite_all(store, limit=rewrites)
+        done.rewritten_pack_count += rewritten.pack_count
+        done.condemned_object_count += rewritten.condemned_object_count
         _delete_due(store, _due_before(timezone.now(), grace), done)
         _forget_old_records(started_at)
         done.freed_bytes += store.tidy(older_than=UNKNOWN_KEPT)
@@ -79,14 +88,16 @@ def collect(*, store: ObjectStore, grace: timedelta | None = None) -> Collected:
             started_at=started_at,
             finished_at=timezone.now(),
             deleted_block_count=done.deleted_block_count,
+            rewritten_pack_count=done.rewritten_pack_count,
             condemned_object_count=done.condemned_object_count,
             deleted_object_count=done.deleted_object_count,
             freed_bytes=done.freed_bytes,
         )
-    if done.deleted_block_count or done.deleted_object_count:
+    if done.deleted_block_count or done.rewritten_pack_count or done.deleted_object_count:
         log.info(
-            "Collected %d blocks; deleted %d objects, %d bytes.",
+            "Collected %d blocks; rewrote %d packs; deleted %d objects, %d bytes.",
             done.deleted_block_count,
+            done.rewritten_pack_count,
             done.deleted_object_count,
             done.freed_bytes,
         )

@@ -39,6 +39,14 @@ class StoredObject(models.Model):
                 condition=Q(live_bytes__lte=models.F("size_bytes")),
             ),
         ]
+        indexes = [
+            # What the collector rewrites; spelled as blocks.rewrite asks for it.
+            models.Index(
+                fields=["s3_location"],
+                name="blocks_object_mostly_dead",
+                condition=Q(size_bytes__gt=models.F("live_bytes") + models.F("live_bytes")),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.s3_location
@@ -194,6 +202,8 @@ class Collection(models.Model):
     started_at = models.DateTimeField(db_index=True)
     finished_at = models.DateTimeField()
     deleted_block_count = models.PositiveIntegerField(default=0)
+    # Also a default of the database: the release before this one does not write it.
+    rewritten_pack_count = models.PositiveIntegerField(default=0, db_default=0)
     condemned_object_count = models.PositiveIntegerField(default=0)
     deleted_object_count = models.PositiveIntegerField(default=0)
     freed_bytes = models.PositiveBigIntegerField(default=0)

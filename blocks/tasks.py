@@ -9,7 +9,7 @@ from blocks.storage import get_object_store
 @shared_task(ignore_result=True, acks_late=True)
 def collect_garbage() -> None:
     """Delete what no version names any more. Runs every ten minutes."""
-    gc.collect(store=get_object_store())
+    gc.collect(store=get_object_store(), rewrites=gc.REWRITES_PER_RUN)
 
 
 @shared_task(ignore_result=True, acks_late=True)
