@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.utils import timezone
 
-from blocks import models, objects, references, rewrite
+from blocks import holds, models, objects, references, rewrite
 from blocks.models import (
     Block,
     BlockList,
@@ -67,21 +67,26 @@ def collect(
 
     grace: how long after its condemnation an object is deleted; by default until no URL for
     it can be in use. With less, a transfer that is under way may break, never a stored file.
-    rewrites: how many packs at most; None: all of them.
+    rewrites: how many packs at most; None: all of them. While something is held (see
+    blocks.holds), nothing is done, and a run that has begun ends early.
     """
     started_at = timezone.now()
     done = Collected()
     try:
-        _release_what_is_left()
-        _drop_blocks_at_zero(done)
-        _forget_old_proofs(started_at)
-        _condemn_dead_uploads(started_at, done)
-        rewritten = rewrite.rewrite_all(store, limit=rewrites)
-        done.rewritten_pack_count += rewritten.pack_count
-        done.condemned_object_count += rewritten.condemned_object_count
-        _delete_due(store, _due_before(timezone.now(), grace), done)
-        _forget_old_records(started_at)
-        done.freed_bytes += store.tidy(older_than=UNKNOWN_KEPT)
+        for step in (
+            _release_what_is_left,
+            lambda: _drop_blocks_at_zero(done),
+            lambda: _forget_old_proofs(started_at),
+            lambda: _condemn_dead_uploads(started_at, done),
+            lambda: _rewrite(store, rewrites, done),
+            lambda: _delete_due(store, _due_before(timezone.now(), grace), done),
+            lambda: _forget_old_records(started_at),
+            lambda: _tidy(store, done),
+        ):
+            if holds.is_held():
+                log.info("Nothing is collected while a backup is being made.")
+                break
+            step()
     finally:
         # Also of a run that the store ended: what it did before is done.
         models.Collection.objects.create(
@@ -131,6 +136,16 @@ def forecast(*, grace: timedelta | None = None) -> Collected:
 def _due_before(now: datetime, grace: timedelta | None) -> datetime:
     """The `due_at` up to which condemned objects go; see objects.condemn for how it is set."""
     return now if grace is None else now + objects.condemned_for() - grace
+
+
+def _rewrite(store: ObjectStore, limit: int | None, done: Collected) -> None:
+    rewritten = rewrite.rewrite_all(store, limit=limit)
+    done.rewritten_pack_count += rewritten.pack_count
+    done.condemned_object_count += rewritten.condemned_object_count
+
+
+def _tidy(store: ObjectStore, done: Collected) -> None:
+    done.freed_bytes += store.tidy(older_than=UNKNOWN_KEPT)
 
 
 def _release_what_is_left() -> None:
@@ -222,7 +237,9 @@ def _delete_due(store: ObjectStore, before: datetime, done: Collected) -> None:
             .order_by("pk")
             .values_list("pk", flat=True)[:BATCH]
         )
-        if not batch:
+        # Asked after the batch was read: what was condemned before a hold began is named by
+        # no copy that began after it.
+        if not batch or holds.is_held():
             return
         last = batch[-1]
         # Looked at once more: whatever a row would be served from is not deleted.

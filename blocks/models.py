@@ -85,6 +85,10 @@ class Block(models.Model):
             models.Index(
                 fields=["block_hash"], name="blocks_block_at_zero", condition=Q(reference_count=0)
             ),
+            # What every minute somebody asks for, and is hardly ever there.
+            models.Index(
+                fields=["block_hash"], name="blocks_block_damaged", condition=Q(state="damaged")
+            ),
         ]
 
     def __str__(self) -> str:
@@ -210,3 +214,17 @@ class Collection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M} {self.freed_bytes} bytes"
+
+
+class Hold(models.Model):
+    """While one is in force, nothing is released, rewritten or deleted; see blocks.holds."""
+
+    hold_id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # Who holds, for people.
+    reason = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+    # A lease: its holder renews it, so a holder that was killed ends it.
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.reason

@@ -16,6 +16,7 @@ from django.db import connections
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
+from blocks import holds
 from blocks.locations import check_hash
 from blocks.models import (
     Block,
@@ -259,7 +260,12 @@ def _note_held(
 
 
 def settle(settlements: Sequence[Settlement]) -> None:
-    """Record decisions; of what is released, lower the counts of the first ten thousand rows."""
+    """Record decisions; of what is released, lower the counts of the first ten thousand rows.
+
+    Raises ServiceUnavailable for a release while something is held; nothing is recorded then.
+    """
+    if not all(each.is_committed for each in settlements):
+        holds.refuse_while_held()
     now = timezone.now()
     for batch in chunks(settlements, 1_000):
         with block_transaction():

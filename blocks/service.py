@@ -299,6 +299,7 @@ class BlockService(Protocol):
 
         A committed list counts for `held` from now on. Releasing is final, lowers the
         counts, and is accepted for an unknown version too, so a late call can never leak.
+        Raises ServiceUnavailable for a release while a backup is being made.
         """
 
     def copy_version(self, *, source_version_id: UUID, version: NewVersion) -> None:

@@ -13,6 +13,7 @@ from blocks.models import (
     Collection,
     CondemnedObject,
     FileVersionBlock,
+    Hold,
     StoredObject,
 )
 from blocks.storage import ObjectStore
@@ -36,6 +37,7 @@ def let_time_pass(by: timedelta) -> None:
         CondemnedObject: ["due_at"],
         BlockList: ["created_at", "released_at"],
         Collection: ["started_at", "finished_at"],
+        Hold: ["created_at", "expires_at"],
     }.items():
         model._default_manager.update(**{name: F(name) - by for name in names})
 
@@ -51,6 +53,7 @@ def forget_everything(store: ObjectStore) -> None:
         BlockList,
         CondemnedObject,
         Collection,
+        Hold,
     ):
         model._default_manager.all().delete()
     for found in list(store.listing()):
