@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -61,6 +61,34 @@ def remember(device: UserDevice, key: str, request: Any, status: int, answer: An
             status=status,
             answer=answer,
         )
+
+
+def remembered_among(
+    device: UserDevice, requests: Mapping[str, Any]
+) -> dict[str, Answer | IdempotencyKeyReused]:
+    """The answers of those of these writes, by key, that were done before."""
+    return {
+        record.key: Answer(record.status, record.answer)
+        if record.request_digest == request_digest(requests[record.key])
+        else IdempotencyKeyReused()
+        for record in IdempotencyRecord.objects.filter(device=device, key__in=requests)
+        if record.key
+    }
+
+
+def remember_all(device: UserDevice, answers: Mapping[str, tuple[Any, Answer]]) -> None:
+    """Keep many answers, by key: (request, answer). Raises IntegrityError like `remember`."""
+    IdempotencyRecord.objects.bulk_create(
+        IdempotencyRecord(
+            device=device,
+            key=key,
+            request_digest=request_digest(request),
+            status=answer.status,
+            answer=answer.body,
+        )
+        for key, (request, answer) in answers.items()
+        if key
+    )
 
 
 def once(*, device: UserDevice, key: str, request: Any, write: Callable[[], Answer]) -> Answer:

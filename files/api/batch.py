@@ -124,6 +124,7 @@ def _step(request: Request, item: Any, *, default_key: str) -> Step | DriveError
         request=operation.identity,
         item_ids=operation.item_ids,
         write=lambda: operation.write(device),
+        new_folder=operation.new_folder,
     )
 
 

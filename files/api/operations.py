@@ -17,6 +17,8 @@ from files.api.items import BigIntegerField, NameField, WriteSerializer
 from files.idempotency import Answer
 from files.models import UserDevice
 from files.services import deletions, folders, moves
+from files.services.batches import folder_answer
+from files.services.folders import NewFolder
 
 Fields = Mapping[str, Any]
 
@@ -52,9 +54,7 @@ class DeleteFile(WriteSerializer):
 
 
 def create_folder(device: UserDevice, fields: Fields) -> Answer:
-    """201 the new folder, or 200 the one that is there already."""
-    made = folders.create_folder(device=device, **fields)
-    return Answer(201 if made.is_new else 200, {"item": journal.state_of(made.folder)})
+    return folder_answer(folders.create_folder(device=device, **fields))
 
 
 def update_folder(device: UserDevice, fields: Fields) -> Answer:
@@ -104,6 +104,11 @@ class Operation:
     def write(self, device: UserDevice) -> Answer:
         """Carry it out. Raises DriveError."""
         return _WRITES[self.name](device, self.fields)
+
+    @property
+    def new_folder(self) -> NewFolder | None:
+        """The folder that it makes, where it makes one."""
+        return NewFolder(**self.fields) if self.name == "create_folder" else None
 
     @property
     def identity(self) -> list[Any]:

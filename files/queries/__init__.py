@@ -8,6 +8,7 @@ changes: the journal since a cursor, snapshots, digests
 """
 
 from files.queries.access import (
+    check_role,
     get_file,
     get_folder,
     get_namespace,
@@ -44,7 +45,7 @@ from files.queries.changes import (
     tree_digest,
 )
 from files.queries.listings import Children, Sort, Trash, TrashedItem, children, trash
-from files.queries.names import free_name, id_is_taken, item_named
+from files.queries.names import free_name, item_named, items_named, taken_ids
 
 __all__ = [
     "ChangesPage",
@@ -58,15 +59,16 @@ __all__ = [
     "TrashedItem",
     "ancestors",
     "changes_since",
+    "check_role",
     "children",
     "free_name",
     "get_file",
     "get_folder",
     "get_namespace",
-    "id_is_taken",
     "is_below",
     "is_live",
     "item_named",
+    "items_named",
     "latest_positions",
     "lineage",
     "live_descendants",
@@ -82,6 +84,7 @@ __all__ = [
     "standing_of",
     "standings",
     "storage_of",
+    "taken_ids",
     "trash",
     "tree_digest",
     "version_count",

@@ -45,7 +45,7 @@ def writable_namespaces(user: User) -> list[UUID]:
     )
 
 
-def _check_role(role: str, *, write: bool) -> None:
+def check_role(role: str, *, write: bool) -> None:
     if write and role not in WRITERS:
         raise PermissionDenied("You may only read here.")
 
@@ -59,7 +59,7 @@ def get_namespace(user: User, namespace_id: UUID, *, write: bool = False) -> Nam
     )
     if namespace is None:
         raise NotFound
-    _check_role(namespace.role, write=write)
+    check_role(namespace.role, write=write)
     return namespace
 
 
@@ -135,7 +135,7 @@ def get_folder(user: User, folder_id: UUID, *, write: bool = False, live: bool =
     standing = standing_of(folder)
     if standing.is_purging or (live and not standing.is_live):
         raise NotFound
-    _check_role(folder.role, write=write)
+    check_role(folder.role, write=write)
     return folder
 
 
@@ -163,5 +163,5 @@ def get_file(
     standing = standing_of(file)
     if standing.is_purging or (live and not standing.is_live):
         raise NotFound
-    _check_role(file.role, write=write)
+    check_role(file.role, write=write)
     return file

@@ -6,6 +6,7 @@ UNION (not UNION ALL) ends even on a cycle, which the writers never make.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -125,10 +126,10 @@ def is_below(folder_id: UUID, top_id: UUID) -> bool:
     return top_id in ancestors([folder_id])
 
 
-def _below(start: str, parameter: UUID, *, only_live: bool) -> RawSQL:
+def _below(start: str, start_id: UUID, *more: object, only_live: bool) -> RawSQL:
     sql = _BELOW.format(start=start, condition=_ONLY_LIVE if only_live else "")
     sql += "SELECT folder_id FROM below"
-    return RawSQL(sql, [stored_id(parameter)])  # noqa: S611 - our own text, values as parameters
+    return RawSQL(sql, [stored_id(start_id), *more])  # noqa: S611 - our own text, values as parameters
 
 
 _PURGING = "namespace_id = %s AND is_purging"
@@ -144,6 +145,15 @@ def purging_files(namespace_id: UUID) -> QuerySet[File]:
     return File.objects.filter(
         Q(namespace=namespace_id, is_purging=True)
         | Q(parent_folder_id__in=_below(_PURGING, namespace_id, only_live=False))
+    )
+
+
+def files_deleted_before(namespace_id: UUID, before: datetime) -> QuerySet[File]:
+    """The files that go for ever with what was deleted before a moment, each once."""
+    start = "namespace_id = %s AND deleted_at < %s AND NOT is_purging"
+    return File.objects.filter(
+        Q(namespace=namespace_id, deleted_at__lt=before, is_purging=False)
+        | Q(parent_folder_id__in=_below(start, namespace_id, before, only_live=False))
     )
 
 

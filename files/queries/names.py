@@ -1,5 +1,6 @@
 """Which names and ids are taken. A name is unique across the folders and files of a folder."""
 
+from collections.abc import Collection, Iterable
 from itertools import count
 from uuid import UUID
 
@@ -40,11 +41,25 @@ def free_name(parent: Folder, name: str, *, is_folder: bool, besides: UUID | Non
     return wanted
 
 
-def id_is_taken(item_id: UUID) -> bool:
-    """Whether any folder or file, of anybody, has this id. Clients may choose new ones."""
-    return (
-        Folder.objects.filter(pk=item_id)
-        .values_list("pk")
-        .union(File.objects.filter(pk=item_id).values_list("pk"))
-        .exists()
-    )
+def items_named(
+    parent_ids: Collection[UUID], keys: Collection[str]
+) -> dict[tuple[UUID | None, str], Folder | File]:
+    """The live children of these folders with one of these name keys, by (parent, name key)."""
+    files = File.objects.filter(status=FileStatus.UPLOADED).select_related("current_version")
+    return {
+        (item.parent_folder_id, item.name_key): item
+        for rows in (files, Folder.objects.all())
+        for item in rows.filter(
+            parent_folder__in=parent_ids, name_key__in=keys, deleted_at__isnull=True
+        )
+    }
+
+
+def taken_ids(item_ids: Iterable[UUID]) -> set[UUID]:
+    """Those ids that any folder or file, of anybody, has. Clients may choose new ones."""
+    wanted = set(item_ids)
+    return {
+        item_id
+        for model in (Folder, File)
+        for item_id in model._default_manager.filter(pk__in=wanted).values_list("pk", flat=True)
+    }
