@@ -5,12 +5,12 @@ those are changed by the services alone. What may be changed here: a person's na
 and quota.
 """
 
-from typing import Any
-
+from django import forms
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
+from drive_project.common.admin import ReadOnly
 from files.models import (
     Change,
     Conflict,
@@ -25,21 +25,8 @@ from files.models import (
     User,
     UserDevice,
 )
-
-
-class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for type checkers only
-    """Everything can be looked at and nothing changed."""
-
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from files.services import accounts
+from files.services.quota import MOST_BYTES
 
 
 @admin.register(User)
@@ -55,10 +42,23 @@ class UserAdmin(ReadOnly):
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return admin.ModelAdmin.has_change_permission(self, request, obj)
 
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        # These columns alone: the row was read without a lock, and a password may have been
+        # changed since.
+        obj.save(update_fields=form.changed_data)
+
+
+class QuotaForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for type checkers only
+    limit_bytes = forms.IntegerField(
+        min_value=0, max_value=MOST_BYTES, required=False, help_text="Empty: no limit."
+    )
+
 
 @admin.register(StorageAccount)
 class StorageAccountAdmin(ReadOnly):
     """The limit may be changed; what is used and reserved is counted by the services."""
+
+    form = QuotaForm
 
     list_display = ("owner", "limit_bytes", "used_bytes", "reserved_bytes")
     list_select_related = ("owner",)
@@ -68,6 +68,11 @@ class StorageAccountAdmin(ReadOnly):
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return admin.ModelAdmin.has_change_permission(self, request, obj)
+
+    def save_model(
+        self, request: HttpRequest, obj: StorageAccount, form: QuotaForm, change: bool
+    ) -> None:
+        accounts.set_quota(owner_id=obj.owner_id, quota_bytes=form.cleaned_data["limit_bytes"])
 
 
 @admin.register(UserDevice)

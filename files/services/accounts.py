@@ -1,4 +1,6 @@
-"""People: making them, with everything they need from the first moment."""
+"""People: making them, with everything they need from the first moment, and their quota."""
+
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
@@ -17,6 +19,7 @@ from files.models import (
     StorageAccount,
     User,
 )
+from files.services.locking import lock_account
 
 
 def create_user(
@@ -56,3 +59,14 @@ def create_user(
         root = Folder.objects.create(namespace=namespace, parent_folder=None)
         journal.append(namespace, [(ChangeAction.UPSERT, root)], device=None)
     return user
+
+
+def set_quota(*, owner_id: UUID, quota_bytes: int | None) -> None:
+    """How much a person may store from now on; None: no limit. Raises NotFound.
+
+    A limit below what is stored already takes nothing away: it refuses what would add to it.
+    """
+    with transaction.atomic():
+        account = lock_account(owner_id)
+        account.limit_bytes = quota_bytes
+        account.save(update_fields=["limit_bytes"])
