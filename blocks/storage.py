@@ -4,6 +4,8 @@ Devices use it by signed URLs; the Block Service itself looks, reads, writes cop
 deletes. Nothing here touches a database, and nothing here is called inside a transaction.
 """
 
+import errno
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +19,9 @@ from django.core.files.storage import FileSystemStorage
 from blocks import disk
 from blocks.presign import LocalPresigner, LocalRequest, checksum_header, range_header
 from blocks.service import SignedRequest
-from drive_project.common.errors import ObjectExists
+from drive_project.common.errors import ObjectExists, ServiceUnavailable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,12 @@ class LocalObjectStore:
                 return data
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise ServiceUnavailable("The folder of the blocks cannot be read.") from error
+            # The disk itself says that it has lost them; other objects may be fine.
+            log.error("The disk cannot read object %s.", location)
+            return b""
 
     def write(self, location: str, data: bytes, *, sha256: str) -> None:
         with disk.IncomingFile(self._root) as incoming:
