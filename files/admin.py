@@ -5,6 +5,8 @@ those are changed by the services alone. What may be changed here: a person's na
 and quota.
 """
 
+from typing import Any
+
 from django import forms
 from django.contrib import admin
 from django.db.models import Model
