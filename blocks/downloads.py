@@ -26,7 +26,12 @@ from blocks.service import (
     VersionRange,
 )
 from blocks.storage import ObjectStore
-from drive_project.common.errors import InvalidRequest, NotFound, ServiceUnavailable
+from drive_project.common.errors import (
+    ContentDamaged,
+    InvalidRequest,
+    NotFound,
+    ServiceUnavailable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +187,10 @@ def _sources(
 def stream(
     *, store: ObjectStore, file_version_id: UUID, start: int, length: int
 ) -> Iterator[bytes]:
-    """The bytes [start, start + length) of a version. Raises NotFound at once, not later."""
+    """The bytes [start, start + length) of a version.
+
+    Raises NotFound, and ContentDamaged for what is known to be damaged, at once, not later.
+    """
     if start < 0 or length < 0:
         raise InvalidRequest("start and length are at least 0.")
     block_list = _readable_lists([file_version_id])[file_version_id]
@@ -191,7 +199,24 @@ def stream(
         and proofs.rows_of([file_version_id]).filter(is_ready=False).exists()
     ):
         raise NotFound(file_version_id=str(file_version_id))
+    _refuse_damaged(block_list, start, start + length)
     return _pieces(store, block_list, start, start + length)
+
+
+def _refuse_damaged(block_list: BlockList, start: int, end: int) -> None:
+    """Raises ContentDamaged where a damaged block touches [start, end)."""
+    damaged = set(
+        FileVersionBlock.objects.filter(
+            file_version_id=block_list.pk, block_hash__state=BlockState.DAMAGED
+        ).values_list("block_sequence_index", flat=True)
+    )
+    if not damaged:
+        return
+    for position, block in _blocks_between(block_list, start, end):
+        if block.index in damaged and max(start, position) < min(end, position + block.size_bytes):
+            raise ContentDamaged(
+                "It can be read again once a device that has this content has sent it again."
+            )
 
 
 def _pieces(store: ObjectStore, block_list: BlockList, start: int, end: int) -> Iterator[bytes]:

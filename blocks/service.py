@@ -315,7 +315,8 @@ class BlockService(Protocol):
         """The bytes [start, start + length) of a committed version, a few hundred KiB at a time.
 
         Each block that is read whole is hashed; a wrong one ends the stream with an error
-        rather than with wrong bytes.
+        rather than with wrong bytes. Raises ContentDamaged, before the first byte, where a
+        block is known to be damaged.
         """
 
     def stats(self) -> BlockStats:

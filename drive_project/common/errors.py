@@ -28,6 +28,7 @@ DriveError                  400
 ├── TooManyRequests         429  retry_after_seconds
 ├── InternalError           500  our fault; logged with its traceback
 ├── ServiceUnavailable      503  retry_after_seconds
+│   └── ContentDamaged      503  a stored block of it is damaged, until a device sends it again
 └── QuotaExceeded           507  over_by_bytes
 """
 
@@ -202,6 +203,11 @@ class ServiceUnavailable(DriveError):
     code = "service-unavailable"
     status = 503
     title = "A part of the service does not answer; try again"
+
+
+class ContentDamaged(ServiceUnavailable):
+    code = "content-damaged"
+    title = "A stored part of this content is damaged"
 
 
 class QuotaExceeded(DriveError):

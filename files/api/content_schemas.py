@@ -87,6 +87,7 @@ class _Content(Shape):
     content_hash = serializers.CharField()
     executable = serializers.BooleanField()
     client_modified_ns = serializers.IntegerField()
+    is_damaged = serializers.BooleanField(help_text="A block of it cannot be read as it was sent")
 
 
 class BlockToGet(SignedShape):

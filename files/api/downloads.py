@@ -83,6 +83,7 @@ def _content_json(version: FileVersion) -> dict[str, Any]:
         "content_hash": version.content_hash,
         "executable": version.executable,
         "client_modified_ns": version.client_modified_ns,
+        "is_damaged": version.is_damaged,
     }
 
 
