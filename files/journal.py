@@ -12,13 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.core import signing
 from django.db import connection
 from django.utils import timezone
 
-from drive_project.common.errors import InvalidCursor
 from drive_project.common.rendering import rfc3339
-from files import outbox
+from files import cursors, outbox
 from files.models import Change, ChangeAction, File, Folder, ItemType, Mount, Namespace, UserDevice
 
 Item = Folder | File | Mount
@@ -27,7 +25,7 @@ Item = Folder | File | Mount
 ROWS_AT_ONCE = 500
 # What a compaction leaves of the journal, at the least.
 KEPT_FOR = timedelta(days=90)
-_CURSOR_SALT = "files.changes"
+_PURPOSE = "files.changes"
 # The namespaces that a batch has appended to; None outside of one.
 _gathered: ContextVar[set[UUID] | None] = ContextVar("gathered", default=None)
 
@@ -208,13 +206,12 @@ START = Position(0, None)
 
 def encode_cursor(positions: Mapping[UUID, Position]) -> str:
     """An opaque, signed text for a position in each namespace."""
-    return signing.dumps(
+    return cursors.seal(
         {
             namespace_id.hex: [position.seq, position.change_id and position.change_id.hex]
             for namespace_id, position in positions.items()
         },
-        salt=_CURSOR_SALT,
-        compress=True,
+        _PURPOSE,
     )
 
 
@@ -222,13 +219,9 @@ def decode_cursor(text: str) -> dict[UUID, Position]:
     """The positions of a cursor of this server; none for "". Raises InvalidCursor."""
     if not text:
         return {}
-    try:
-        stored = signing.loads(text, salt=_CURSOR_SALT)
-    except (signing.BadSignature, UnicodeEncodeError):
-        raise InvalidCursor from None
     return {
         UUID(namespace_id): Position(seq, change_id and UUID(change_id))
-        for namespace_id, (seq, change_id) in stored.items()
+        for namespace_id, (seq, change_id) in cursors.unseal(text, _PURPOSE).items()
     }
 
 

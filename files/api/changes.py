@@ -3,7 +3,6 @@
 from typing import Any
 from uuid import UUID
 
-from django.core import signing
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -12,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from drive_project.common.errors import InvalidCursor, NotFound
-from files import journal, queries
+from files import cursors, journal, queries
 from files.api import schemas
 from files.api.items import MAX_PAGE, RequestSerializer, device_of, parsed
 from files.journal import Position
@@ -23,7 +22,7 @@ DEFAULT_CHANGES = 1_000
 MAX_CHANGES = 5_000
 MAX_CURSOR_LENGTH = 1_000_000
 MAX_QUERY_CURSOR_LENGTH = 16_384
-_PAGE_SALT = "files.snapshot"
+_PURPOSE = "files.snapshot"
 
 
 class ChangesQuery(serializers.Serializer[Any]):
@@ -135,7 +134,7 @@ class SnapshotView(APIView):
 
 def _encode_page(place: SnapshotPlace, namespace_id: UUID) -> str:
     position = place.position
-    return signing.dumps(
+    return cursors.seal(
         [
             namespace_id.hex,
             position.seq,
@@ -143,18 +142,15 @@ def _encode_page(place: SnapshotPlace, namespace_id: UUID) -> str:
             place.item_type.value,
             place.last_id and place.last_id.hex,
         ],
-        salt=_PAGE_SALT,
+        _PURPOSE,
     )
 
 
 def _decode_page(text: str, namespace_id: UUID) -> SnapshotPlace | None:
-    """Signed, since the cursor of the snapshot's end is made from it. Raises InvalidCursor."""
+    """The place that `_encode_page` wrote; None for "". Raises InvalidCursor."""
     if not text:
         return None
-    try:
-        of, seq, change_id, item_type, last_id = signing.loads(text, salt=_PAGE_SALT)
-    except signing.BadSignature:
-        raise InvalidCursor from None
+    of, seq, change_id, item_type, last_id = cursors.unseal(text, _PURPOSE)
     if of != namespace_id.hex:
         raise InvalidCursor("This page belongs to the snapshot of another namespace.")
     return SnapshotPlace(

@@ -28,6 +28,7 @@ from files.api import schemas
 from files.api.items import (
     IF_MATCH,
     PageQuery,
+    children_list,
     decode_page,
     device_of,
     encode_page,
@@ -172,17 +173,19 @@ class ChildrenView(APIView):
     )
     def get(self, request: Request, folder_id: UUID | None) -> Response:
         query = parsed(ChildrenQuery, request.query_params)
+        sort, descending = Sort(query["sort"]), query["order"] == "desc"
+        of = children_list(sort, descending=descending)
         page = queries.children(
             folder_for(request, folder_id),
-            sort=Sort(query["sort"]),
-            descending=query["order"] == "desc",
-            place=decode_page(query["cursor"], 3),
+            sort=sort,
+            descending=descending,
+            place=decode_page(query["cursor"], of),
             limit=query["limit"],
         )
         return Response(
             {
                 "items": [journal.state_of(item) for item in page.items],
-                "next_cursor": page.next_place and encode_page(page.next_place),
+                "next_cursor": encode_page(page.next_place, of),
             }
         )
 

@@ -1,9 +1,6 @@
 """What the resources share: items as JSON, preconditions, idempotency, pages, batches."""
 
-import base64
-import binascii
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,15 +15,15 @@ from rest_framework.response import Response
 from blocks.service import SignedRequest
 from drive_project.common.errors import (
     DriveError,
-    InvalidCursor,
     InvalidRequest,
     PreconditionRequired,
 )
 from drive_project.common.problem import invalid_fields, problem_of
 from drive_project.common.rendering import rfc3339
-from files import idempotency, journal, names
+from files import cursors, idempotency, journal, names
 from files.idempotency import MAX_KEY_LENGTH, Answer
 from files.models import UserDevice
+from files.queries import Sort
 
 IF_MATCH = OpenApiParameter(
     "If-Match",
@@ -39,6 +36,7 @@ BIGGEST_INTEGER = 2**63 - 1
 DEFAULT_PAGE = 200
 MAX_PAGE = 1_000
 MAX_BATCH = 1_000
+TRASH_LIST = "trash"
 
 
 @extend_schema_field(OpenApiTypes.STR)
@@ -100,26 +98,25 @@ def parsed(serializer: type[serializers.Serializer[Any]], data: Any) -> dict[str
     return fields
 
 
-def encode_page(position: list[str | int]) -> str:
-    """An opaque place in a list; not signed, since it opens nothing."""
-    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+def encode_page(position: Sequence[str | int] | None, of: str) -> str | None:
+    """The cursor for a place in a list; None where nothing follows.
+
+    of: the list with its order. A cursor is good for no other.
+    """
+    return None if position is None else cursors.seal(list(position), f"files.page.{of}")
 
 
-def decode_page(text: str, length: int) -> list[str | int] | None:
-    """The place that `encode_page` wrote, of so many parts; None for "". Raises InvalidCursor."""
+def decode_page(text: str, of: str) -> list[str | int] | None:
+    """The place that `encode_page` wrote; None for "". Raises InvalidCursor."""
     if not text:
         return None
-    try:
-        position = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, binascii.Error):
-        raise InvalidCursor from None
-    if (
-        not isinstance(position, list)
-        or len(position) != length
-        or not all(isinstance(part, str | int) for part in position)
-    ):
-        raise InvalidCursor
+    position: list[str | int] = cursors.unseal(text, f"files.page.{of}")
     return position
+
+
+def children_list(sort: Sort = Sort.NAME, *, descending: bool = False) -> str:
+    """What a cursor into the children of a folder is good for."""
+    return f"children.{sort}.{'desc' if descending else 'asc'}"
 
 
 def item_response(item: journal.Item, status: int = 200) -> Response:

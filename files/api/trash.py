@@ -20,6 +20,7 @@ from drive_project.common.rendering import rfc3339
 from files import journal, queries
 from files.api import schemas
 from files.api.items import (
+    TRASH_LIST,
     PageQuery,
     WriteSerializer,
     decode_page,
@@ -52,7 +53,9 @@ class TrashView(APIView):
     def get(self, request: Request) -> Response:
         query = parsed(PageQuery, request.query_params)
         page = queries.trash(
-            device_of(request).user, place=decode_page(query["cursor"], 3), limit=query["limit"]
+            device_of(request).user,
+            place=decode_page(query["cursor"], TRASH_LIST),
+            limit=query["limit"],
         )
         return Response(
             {
@@ -65,7 +68,7 @@ class TrashView(APIView):
                     }
                     for item, original_path in page.items
                 ],
-                "next_cursor": page.next_place and encode_page(page.next_place),
+                "next_cursor": encode_page(page.next_place, TRASH_LIST),
             }
         )
 

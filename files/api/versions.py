@@ -34,23 +34,19 @@ from files.models import File, FileVersion
 from files.services import versions
 from files.services.versions import Place
 
+_LIST = "versions"
+
 
 class RestoreVersion(WriteSerializer):
     """Nothing but an op_id."""
 
 
 def _place(text: str) -> Place | None:
-    position = decode_page(text, 2)
+    position = decode_page(text, _LIST)
     if position is None:
         return None
-    try:
-        moment = datetime.fromisoformat(str(position[0]))
-        version_id = UUID(str(position[1]))
-    except ValueError:
-        raise InvalidCursor from None
-    if moment.tzinfo is None:
-        raise InvalidCursor
-    return moment, version_id
+    moment, version_id = position
+    return datetime.fromisoformat(str(moment)), UUID(str(version_id))
 
 
 def _version_json(version: FileVersion, file: File) -> dict[str, Any]:
@@ -85,14 +81,11 @@ class VersionsView(APIView):
             limit=query["limit"],
             after=_place(query["cursor"]),
         )
-        next_cursor = None
-        if page.next_place is not None:
-            moment, version_id = page.next_place
-            next_cursor = encode_page([moment.isoformat(), str(version_id)])
+        next_place = page.next_place and [str(part) for part in page.next_place]
         return Response(
             {
                 "items": [_version_json(version, page.file) for version in page.versions],
-                "next_cursor": next_cursor,
+                "next_cursor": encode_page(next_place, _LIST),
             }
         )
 

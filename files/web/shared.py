@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 
 from drive_project.common.errors import InvalidCursor, NotFound
 from files import queries
-from files.api.items import decode_page, encode_page
+from files.api.items import children_list, decode_page, encode_page
 from files.content import content_response
 from files.models import Folder
 from files.queries.listings import children
@@ -68,7 +68,7 @@ def _folder(request: HttpRequest, token: str, folder_id: UUID | None) -> HttpRes
     top = opened.folder
     if top is None:
         raise Http404
-    place = decode_page(request.GET.get("cursor", ""), 3)
+    place = decode_page(request.GET.get("cursor", ""), children_list())
     listed = children(folder, place=place, limit=ROWS)
     return render(
         request,
@@ -79,7 +79,7 @@ def _folder(request: HttpRequest, token: str, folder_id: UUID | None) -> HttpRes
             "folder": folder,
             "path": _path_below(top, folder),
             "rows": [linked_row_of(item, token) for item in listed.items],
-            "next_cursor": encode_page(listed.next_place) if listed.next_place else "",
+            "next_cursor": encode_page(listed.next_place, children_list()),
         },
     )
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from drive_project.common.errors import ServiceUnavailable
 from files import events, queries
-from files.api.items import decode_page, encode_page
+from files.api.items import TRASH_LIST, children_list, decode_page, encode_page
 from files.journal import encode_cursor
 from files.models import StorageAccount
 from files.queries.changes import latest_positions
@@ -53,7 +53,9 @@ def folder(request: DeviceRequest, folder_id: UUID | None = None) -> HttpRespons
         folder=shown,
         path=queries.path_of(shown),
         rows=[row_of(item) for item in listed.items],
-        next_cursor=encode_page(listed.next_place) if listed.next_place else "",
+        next_cursor=encode_page(
+            listed.next_place, children_list(Sort(sort), descending=descending)
+        ),
         changes_cursor=cursor,
         sort=sort,
         order="desc" if descending else "asc",
@@ -96,7 +98,7 @@ _BLANK = {
 @signed_in
 def trash_page(request: DeviceRequest) -> HttpResponse:
     """GET /trash: what was deleted and can come back."""
-    place = decode_page(request.GET.get("cursor", ""), 3)
+    place = decode_page(request.GET.get("cursor", ""), TRASH_LIST)
     listed = trash(request.user, place=place, limit=FIRST_ROWS)
     rows: list[dict[str, Any]] = []
     for item, original_path in listed.items:
@@ -117,7 +119,7 @@ def trash_page(request: DeviceRequest) -> HttpResponse:
         "web/trash.html",
         "trash",
         rows=rows,
-        next_cursor=encode_page(listed.next_place) if listed.next_place else "",
+        next_cursor=encode_page(listed.next_place, TRASH_LIST),
         retention_days=settings.TRASH_RETENTION // timedelta(days=1),
     )
 

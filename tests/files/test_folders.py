@@ -1,5 +1,7 @@
 """Folders through the API: made, read, listed, renamed, moved."""
 
+import base64
+import json
 from uuid import uuid4
 
 import pytest
@@ -294,14 +296,47 @@ def test_what_stays_is_seen_once_although_others_come_and_go(api, laptop, root, 
     assert names(second) == ["e", "f"]
 
 
-@pytest.mark.parametrize(
-    "cursor", ["x", "e30", "W10", "WyJmb2xkZXIiLCAxLCAieCJd", "\0", "ä", "WzEsMiwzXQ"]
-)
-def test_a_cursor_of_nobodys_is_refused(api, laptop, root, cursor):
-    answer = api(laptop).get("/folders/root/children", cursor=cursor)
+def unsigned(position):
+    """A cursor as somebody would make it by hand."""
+    text = position if isinstance(position, str) else json.dumps(position)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
-    assert answer.status_code == 400
-    assert answer.json()["code"] in ("invalid-cursor", "invalid-request")
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "\0",
+        "ä",
+        unsigned({}),
+        unsigned(["folder", 1, "x"]),
+        unsigned("[" * 3_000),
+        unsigned(["file", "\ud800", "0" * 32]),
+        unsigned(["file", "0001-01-01T00:00:00+14:00", "0" * 32]),
+        unsigned(["file", 10**30, "0" * 32]),
+    ],
+)
+@pytest.mark.parametrize("path", ["/folders/root/children", "/trash", "/files/{}/versions"])
+def test_a_cursor_of_nobodys_is_refused(api, laptop, root, path, cursor):
+    file = put_file(laptop, root["folder_id"], "file")
+
+    for sort in ("name", "modified", "size"):
+        answer = api(laptop).get(path.format(file.pk), cursor=cursor, sort=sort)
+        assert answer.status_code == 400
+        assert answer.json()["code"] in ("invalid-cursor", "invalid-request")
+
+
+def test_a_cursor_is_good_for_its_own_list_alone(api, laptop, root, make):
+    for name in ("a", "b", "c"):
+        make(root, name)
+    cursor = api(laptop).get("/folders/root/children", limit=1).json()["next_cursor"]
+
+    assert names(api(laptop).get("/folders/root/children", cursor=cursor)) == ["b", "c"]
+    for query in ({"sort": "modified"}, {"order": "desc"}):
+        problem(
+            api(laptop).get("/folders/root/children", cursor=cursor, **query), 400, "invalid-cursor"
+        )
+    problem(api(laptop).get("/trash", cursor=cursor), 400, "invalid-cursor")
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1001", "x", "1e9", "9" * 400])
