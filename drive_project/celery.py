@@ -19,6 +19,7 @@ app.conf.beat_schedule = {
         "files.tasks.relay_outbox": timedelta(seconds=5),
         "files.tasks.expire_uploads": timedelta(minutes=10),
         "files.tasks.expire_trash": timedelta(hours=1),
+        "files.tasks.expire_versions": timedelta(hours=6),
         "files.tasks.finish_deletions": timedelta(minutes=1),
         "files.tasks.confirm_content_hashes": timedelta(minutes=1),
         "blocks.tasks.collect_garbage": timedelta(minutes=10),

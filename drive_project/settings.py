@@ -292,6 +292,18 @@ BLOCK_GRACE = timedelta(
 TRASH_RETENTION = timedelta(
     days=env.integer("TRASH_DAYS", default=30, meaning="Days until trashed items are deleted.")
 )
+# What a new account has; each person may choose otherwise (files.retention has the bounds).
+KEEP_ALL_VERSIONS_DAYS = env.integer(
+    "KEEP_ALL_VERSIONS_DAYS",
+    default=30,
+    minimum=1,
+    meaning="Days for which every replaced version of a file is kept.",
+)
+KEEP_DAILY_VERSIONS_DAYS = env.integer(
+    "KEEP_DAILY_VERSIONS_DAYS",
+    default=365,
+    meaning="Days for which one version of each day is kept.",
+)
 DEFAULT_QUOTA_BYTES = env.optional_integer(
     "DEFAULT_QUOTA_BYTES",
     shown_default="no limit",

@@ -5,7 +5,7 @@ from datetime import timedelta
 from celery import shared_task
 
 from files import idempotency, outbox
-from files.services import aborts, confirmation, purging, trash
+from files.services import aborts, confirmation, purging, retention, trash
 
 # Of one run; the next one goes on.
 CONFIRM_BUDGET = timedelta(seconds=50)
@@ -39,6 +39,16 @@ def expire_trash() -> None:
     Twice is harmless: the second finds nothing.
     """
     trash.expire_trash()
+
+
+@shared_task(ignore_result=True, acks_late=True)
+def expire_versions() -> None:
+    """Every 6 hours: remove versions that their owners' policies no longer keep.
+
+    Twice is harmless: what is gone does not change what the others are.
+    """
+    for _ in retention.expire_versions():
+        pass
 
 
 @shared_task(ignore_result=True, acks_late=True)

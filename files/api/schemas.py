@@ -195,6 +195,8 @@ class AccountShape(Shape):
     used_bytes = serializers.IntegerField()
     reserved_bytes = serializers.IntegerField()
     quota_bytes = serializers.IntegerField(allow_null=True, help_text="null: no limit")
+    keep_all_versions_days = serializers.IntegerField()
+    keep_daily_versions_days = serializers.IntegerField()
     root_namespace_id = serializers.UUIDField()
     root_folder_id = serializers.UUIDField()
     device_id = serializers.UUIDField()

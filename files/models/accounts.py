@@ -1,17 +1,21 @@
 """People, and how much they may store."""
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.models import (
     AbstractBaseUser,
     BaseUserManager,
     PermissionsMixin,
 )
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from drive_project.common.ids import new_id
+from files.retention import MAX_DAYS, MIN_KEEP_ALL_DAYS, Policy
 
 
 class UserManager(BaseUserManager["User"]):
@@ -66,6 +70,15 @@ class StorageAccount(models.Model):
     limit_bytes = models.BigIntegerField(null=True, blank=True)
     used_bytes = models.BigIntegerField(default=0)
     reserved_bytes = models.BigIntegerField(default=0)
+    # How long replaced versions are kept (files.retention). Null: as this server does.
+    keep_all_versions_days = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(MIN_KEEP_ALL_DAYS), MaxValueValidator(MAX_DAYS)],
+    )
+    keep_daily_versions_days = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MaxValueValidator(MAX_DAYS)]
+    )
 
     class Meta:
         constraints = [
@@ -73,10 +86,36 @@ class StorageAccount(models.Model):
                 name="files_account_not_negative",
                 condition=Q(used_bytes__gte=0) & Q(reserved_bytes__gte=0),
             ),
+            models.CheckConstraint(
+                name="files_account_retention_in_bounds",
+                condition=(
+                    Q(keep_all_versions_days__isnull=True)
+                    | Q(
+                        keep_all_versions_days__gte=MIN_KEEP_ALL_DAYS,
+                        keep_all_versions_days__lte=MAX_DAYS,
+                    )
+                )
+                & (
+                    Q(keep_daily_versions_days__isnull=True)
+                    | Q(keep_daily_versions_days__lte=MAX_DAYS)
+                ),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"storage of {self.owner_id}"
+
+    @property
+    def retention(self) -> Policy:
+        """How long replaced versions in this person's namespaces are kept."""
+        return Policy(
+            keep_all=timedelta(days=self.keep_all_versions_days or settings.KEEP_ALL_VERSIONS_DAYS),
+            keep_daily=timedelta(
+                days=settings.KEEP_DAILY_VERSIONS_DAYS
+                if self.keep_daily_versions_days is None
+                else self.keep_daily_versions_days
+            ),
+        )
 
     @property
     def free_bytes(self) -> int | None:

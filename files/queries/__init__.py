@@ -24,6 +24,7 @@ from files.queries.access import (
 from files.queries.ancestry import (
     Standing,
     ancestors,
+    files_deleted_before,
     is_below,
     is_live,
     lineage,
@@ -61,6 +62,7 @@ __all__ = [
     "changes_since",
     "check_role",
     "children",
+    "files_deleted_before",
     "free_name",
     "get_file",
     "get_folder",

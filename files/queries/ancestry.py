@@ -126,7 +126,7 @@ def is_below(folder_id: UUID, top_id: UUID) -> bool:
     return top_id in ancestors([folder_id])
 
 
-def _below(start: str, start_id: UUID, *more: object, only_live: bool) -> RawSQL:
+def _below(start: str, start_id: UUID, *more: Any, only_live: bool) -> RawSQL:
     sql = _BELOW.format(start=start, condition=_ONLY_LIVE if only_live else "")
     sql += "SELECT folder_id FROM below"
     return RawSQL(sql, [stored_id(start_id), *more])  # noqa: S611 - our own text, values as parameters
@@ -151,9 +151,10 @@ def purging_files(namespace_id: UUID) -> QuerySet[File]:
 def files_deleted_before(namespace_id: UUID, before: datetime) -> QuerySet[File]:
     """The files that go for ever with what was deleted before a moment, each once."""
     start = "namespace_id = %s AND deleted_at < %s AND NOT is_purging"
+    stored_moment = Folder._meta.get_field("deleted_at").get_db_prep_value(before, connection)
     return File.objects.filter(
         Q(namespace=namespace_id, deleted_at__lt=before, is_purging=False)
-        | Q(parent_folder_id__in=_below(start, namespace_id, before, only_live=False))
+        | Q(parent_folder_id__in=_below(start, namespace_id, stored_moment, only_live=False))
     )
 
 

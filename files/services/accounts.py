@@ -1,5 +1,6 @@
 """People: making them, with everything they need from the first moment, and their quota."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from django.conf import settings
@@ -20,6 +21,8 @@ from files.models import (
     User,
 )
 from files.services.locking import lock_account
+
+RETENTION_FIELDS = ("keep_all_versions_days", "keep_daily_versions_days")
 
 
 def create_user(
@@ -70,3 +73,22 @@ def set_quota(*, owner_id: UUID, quota_bytes: int | None) -> None:
         account = lock_account(owner_id)
         account.limit_bytes = quota_bytes
         account.save(update_fields=["limit_bytes"])
+
+
+def set_retention(*, user: User, chosen: Mapping[str, int | None]) -> None:
+    """Choose how long replaced versions in the person's namespaces are kept.
+
+    chosen: days by RETENTION_FIELDS; None: as this server does; what is left out stays.
+    Shorter times take effect when `files.services.retention` comes by. Raises InvalidRequest
+    (errors by field) out of bounds.
+    """
+    account = StorageAccount.objects.get(owner=user)
+    for name in RETENTION_FIELDS:
+        if name in chosen:
+            setattr(account, name, chosen[name])
+    try:
+        account.clean_fields()
+    except ValidationError as error:
+        raise InvalidRequest(" ".join(error.messages), errors=error.message_dict) from None
+    # The counts are other people's to write.
+    account.save(update_fields=RETENTION_FIELDS)

@@ -1,18 +1,27 @@
 """Out of the trash: back into the tree, or away for ever."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
 from drive_project.common.errors import InvalidRequest, NotFound
 from files import journal, queries
 from files.journal import ROWS_AT_ONCE
-from files.models import ChangeAction, File, Folder, Namespace, UserDevice
+from files.models import (
+    ChangeAction,
+    File,
+    FileVersion,
+    Folder,
+    Namespace,
+    UserDevice,
+    VersionStatus,
+)
 from files.names import name_key
 from files.services import purging
 from files.services.locking import lock_account, lock_file, lock_folder, lock_namespaces
@@ -128,21 +137,54 @@ def empty_trash(*, device: UserDevice) -> None:
         _begin_after_commit(namespace_ids)
 
 
+class OldTrash(NamedTuple):
+    """What is to go out of a namespace's trash: items deleted, and bytes of all below them."""
+
+    owner_id: UUID
+    namespace_id: UUID
+    item_count: int
+    size_bytes: int
+
+
+def old_trash(*, now: datetime | None = None) -> Iterator[OldTrash]:
+    """What has been in the trash for TRASH_RETENTION at a moment; nothing is changed."""
+    before = (now or timezone.now()) - settings.TRASH_RETENTION
+    for namespace in Namespace.objects.filter(pk__in=_with_old_trash(before)).order_by("pk"):
+        versions = FileVersion.objects.filter(
+            file__in=queries.files_deleted_before(namespace.pk, before),
+            status=VersionStatus.COMMITTED,
+        )
+        yield OldTrash(
+            owner_id=namespace.owner_id,
+            namespace_id=namespace.pk,
+            item_count=sum(
+                _deleted_before(model, before).filter(namespace=namespace).count()
+                for model in (Folder, File)
+            ),
+            size_bytes=versions.aggregate(sum=Sum("size_bytes"))["sum"] or 0,
+        )
+
+
 def expire_trash(*, now: datetime | None = None) -> None:
     """Delete for ever what has been in the trash for TRASH_RETENTION. Harmless to repeat."""
     before = (now or timezone.now()) - settings.TRASH_RETENTION
-    namespace_ids: set[UUID] = set()
-    for model in (Folder, File):
-        namespace_ids.update(
-            model._default_manager.filter(deleted_at__lt=before, is_purging=False).values_list(
-                "namespace_id", flat=True
-            )
-        )
     # One at a time: nobody waits for somebody else's trash.
-    for namespace_id in sorted(namespace_ids):
+    for namespace_id in sorted(_with_old_trash(before)):
         with transaction.atomic():
             _mark_deleted_before([namespace_id], before)
         purging.purge(namespace_id)
+
+
+def _with_old_trash(before: datetime) -> set[UUID]:
+    """The namespaces in whose trash is something that was deleted before a moment."""
+    namespace_ids: set[UUID] = set()
+    for model in (Folder, File):
+        namespace_ids.update(_deleted_before(model, before).values_list("namespace_id", flat=True))
+    return namespace_ids
+
+
+def _deleted_before(model: type[Folder] | type[File], before: datetime) -> QuerySet[Any]:
+    return model._default_manager.filter(deleted_at__lt=before, is_purging=False)
 
 
 def _mark_deleted_before(namespace_ids: Iterable[UUID], before: datetime) -> None:
@@ -151,9 +193,7 @@ def _mark_deleted_before(namespace_ids: Iterable[UUID], before: datetime) -> Non
     for owner_id in sorted({namespace.owner_id for namespace in namespaces.values()}):
         lock_account(owner_id)
     for model in (Folder, File):
-        model._default_manager.filter(
-            namespace__in=namespaces, deleted_at__lt=before, is_purging=False
-        ).update(is_purging=True)
+        _deleted_before(model, before).filter(namespace__in=namespaces).update(is_purging=True)
 
 
 def _begin_after_commit(namespace_ids: Iterable[UUID]) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from blocks.service import get_block_service
@@ -19,7 +19,7 @@ from drive_project.common.errors import (
 )
 from files import queries
 from files.idempotency import remember, remembered
-from files.models import File, FileVersion, OnConflict, User, UserDevice, VersionStatus
+from files.models import Conflict, File, FileVersion, OnConflict, User, UserDevice, VersionStatus
 from files.services import quota
 from files.services.aborts import withdraw
 from files.services.commits import commit_upload
@@ -140,20 +140,33 @@ def _begin_restore(
         return version
 
 
-def prune_versions(*, namespace_id: UUID, version_ids: Sequence[UUID]) -> int:
-    """Remove old versions for ever, never a current one; how many were removed.
+def bases_of_open_conflicts() -> QuerySet[Conflict]:
+    """The conflicts whose `base_version_id` a merge may still need."""
+    return Conflict.objects.filter(settled_at__isnull=True, base_version_id__isnull=False)
 
-    Their blocks are let go of BLOCK_GRACE later. Versions that are not in the namespace, or
-    not committed, are left alone.
+
+def prune_versions(*, namespace_id: UUID, version_ids: Sequence[UUID]) -> set[UUID]:
+    """Remove old versions for ever; which were removed. Their bytes leave the quota at once.
+
+    Their blocks are let go of BLOCK_GRACE later. Left alone is what is current, what an open
+    conflict may be merged from, and what is not committed or not in the namespace (any more).
     """
     with transaction.atomic():
-        namespace = lock_namespace(namespace_id)
+        try:
+            namespace = lock_namespace(namespace_id)
+        except NotFound:
+            return set()
         account = lock_account(namespace.owner_id)
         old = list(
             FileVersion.objects.filter(
-                pk__in=version_ids, file__namespace=namespace, status=VersionStatus.COMMITTED
-            ).exclude(pk__in=File.objects.filter(namespace=namespace).values("current_version"))
+                ~Exists(File.objects.filter(current_version=OuterRef("pk"))),
+                ~Exists(bases_of_open_conflicts().filter(base_version_id=OuterRef("pk"))),
+                pk__in=version_ids,
+                file__namespace=namespace,
+                status=VersionStatus.COMMITTED,
+            )
         )
         release_versions(account, old)
-        FileVersion.objects.filter(pk__in=[version.pk for version in old]).delete()
-    return len(old)
+        removed = {version.pk for version in old}
+        FileVersion.objects.filter(pk__in=removed).delete()
+    return removed

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.cache import patch_cache_control
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from drive_project.common.errors import ServiceUnavailable
 from files import events, queries
@@ -17,9 +18,10 @@ from files.journal import encode_cursor
 from files.models import StorageAccount
 from files.queries.changes import latest_positions
 from files.queries.listings import Sort, children, trash
-from files.services import devices
+from files.services import accounts, devices
 from files.web import icons
 from files.web.access import DeviceRequest, signed_in
+from files.web.forms import RetentionForm
 from files.web.rows import Row, row_of
 
 # The first page is HTML: a row costs a quarter of a millisecond in templates. Further ones
@@ -144,11 +146,30 @@ def devices_page(request: DeviceRequest) -> HttpResponse:
     )
 
 
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def account(request: DeviceRequest) -> HttpResponse:
-    """GET /account: storage, links, and how the pages look."""
-    return _page(request, "web/account.html", "account")
+    """/account: storage, how long versions stay, links, and how the pages look."""
+    storage = queries.storage_of(request.user)
+    form = RetentionForm(
+        request.POST or None,
+        initial={
+            "keep_all_versions_days": storage.retention.keep_all.days,
+            "keep_daily_versions_days": storage.retention.keep_daily.days,
+        },
+    )
+    if request.method == "POST" and form.is_valid():
+        accounts.set_retention(user=request.user, chosen=form.cleaned_data)
+        # Away from the form, so that a reload does not send it again; it says what it did.
+        return redirect(f"{reverse('web:account')}?saved=versions#versions")
+    return _page(
+        request,
+        "web/account.html",
+        "account",
+        form=form,
+        is_saved=request.GET.get("saved") == "versions" and not form.is_bound,
+        trash_days=settings.TRASH_RETENTION // timedelta(days=1),
+    )
 
 
 @require_safe

@@ -47,6 +47,8 @@ def test_an_account_tells_quota_and_root(api, alice, laptop):
         "used_bytes": 0,
         "reserved_bytes": 0,
         "quota_bytes": 100,
+        "keep_all_versions_days": 30,
+        "keep_daily_versions_days": 365,
         "root_namespace_id": root["namespace_id"],
         "root_folder_id": root["folder_id"],
         "device_id": str(laptop.pk),
