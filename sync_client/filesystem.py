@@ -171,6 +171,8 @@ class LocalFileSystem:
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
+            # The names too: an intent must never outlive the file that it names.
+            os.fsync(staging)
 
     def drop_staged(self, name: str) -> None:
         with self._folder(STAGING) as staging, contextlib.suppress(FileNotFoundError):

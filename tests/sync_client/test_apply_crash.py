@@ -84,6 +84,89 @@ def test_a_crash_at_any_step_loses_nothing(tmp_path: pathlib.Path, left: int, af
     laptop.stop()
 
 
+@pytest.mark.parametrize("is_update", [False, True], ids=["new", "update"])
+def test_a_download_whose_staged_file_is_gone_was_not_placed(
+    tmp_path: pathlib.Path, is_update: bool
+):
+    """Staging was emptied, or the disk lost it: that says nothing about the path."""
+    server = FakeServer()
+    laptop = Device("laptop", tmp_path, server)
+    if is_update:
+        server.put("report", content=b"first")
+        settle(laptop)
+    server.put("report", content=b"second")
+
+    def dies(*_):
+        raise Crash
+
+    laptop.fs.place_new = laptop.fs.exchange = dies  # type: ignore[method-assign]
+    with pytest.raises(Crash):
+        laptop.sync()
+    laptop.stop()
+    for lost in (laptop.root / ".drive" / "staging").iterdir():
+        lost.unlink()
+    laptop.start()
+    settle(laptop)
+
+    assert laptop.tree() == server.tree() == {("report",): b"second"}
+    laptop.stop()
+
+
+@pytest.mark.parametrize("is_update", [False, True], ids=["new", "update"])
+def test_a_placed_download_that_was_saved_over_before_the_next_start_is_an_edit(
+    tmp_path: pathlib.Path, is_update: bool
+):
+    server = FakeServer()
+    laptop = Device("laptop", tmp_path, server)
+    if is_update:
+        server.put("report", content=b"first")
+        settle(laptop)
+    server.put("report", content=b"second")
+
+    def dies(*_):
+        raise Crash
+
+    laptop.fs.sync = dies  # type: ignore[method-assign]
+    with pytest.raises(Crash):
+        laptop.sync()
+    laptop.stop()
+    draft = laptop.root / "draft"
+    draft.write_bytes(b"edited")
+    draft.rename(laptop.root / "report")
+    laptop.start()
+    settle(laptop)
+
+    assert laptop.tree() == server.tree()
+    assert b"edited" in server.tree().values()
+    assert b"second" in server.contents.values()
+    laptop.stop()
+
+
+def test_without_exchange_a_file_that_was_set_aside_returns(tmp_path: pathlib.Path):
+    """Where nothing can be exchanged, a crash may leave no file at the path at all."""
+    server = FakeServer()
+    laptop = Device("laptop", tmp_path, server)
+    server.put("report", content=b"first")
+    settle(laptop)
+    server.put("report", content=b"second")
+
+    def half(staged, path):
+        (laptop.root / "report").write_bytes(b"edited just before")
+        (laptop.root / "report").rename(laptop.root / ".drive" / "staging" / f"{staged}.displaced")
+        raise Crash
+
+    laptop.fs.exchange = half  # type: ignore[method-assign]
+    with pytest.raises(Crash):
+        laptop.sync()
+    laptop.stop()
+    laptop.start()
+    settle(laptop)
+
+    assert laptop.tree() == server.tree()
+    assert b"edited just before" in laptop.tree().values()
+    laptop.stop()
+
+
 def test_an_edit_in_the_moment_of_a_download_is_kept(tmp_path: pathlib.Path):
     server = FakeServer()
     laptop = Device("laptop", tmp_path, server)
