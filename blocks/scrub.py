@@ -86,7 +86,7 @@ class Pace:
         self._free_at = max(self._free_at, self._clock()) + size_bytes / self._rate
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """A block as its row says; `size_bytes` bytes from `offset`."""
 
     block_hash: str
@@ -132,7 +132,7 @@ def _scrub(
             return
         pace.spend(size_bytes)
         # The rows first: no block ever moves into an object that is there already.
-        rows = _rows_of(location)
+        rows = rows_of(location)
         wrong, detail = examine(store, location, size_bytes, rows)
         done.object_count += 1
         done.block_count += len(rows)
@@ -177,9 +177,10 @@ def _oldest_first(before: datetime) -> Iterator[tuple[str, int]]:
         last, _, moment = rows[-1]
 
 
-def _rows_of(location: str) -> list[_Row]:
+def rows_of(location: str) -> list[Row]:
+    """The blocks of an object, in order."""
     return [
-        _Row(block_hash, offset, size_bytes or 0, state)
+        Row(block_hash, offset, size_bytes or 0, state)
         for block_hash, offset, size_bytes, state in Block.objects.filter(s3_location=location)
         .order_by("offset")
         .values_list("block_hash", "offset", "size_bytes", "state")
@@ -187,7 +188,7 @@ def _rows_of(location: str) -> list[_Row]:
 
 
 def examine(
-    store: ObjectStore, location: str, size_bytes: int, rows: Sequence[_Row]
+    store: ObjectStore, location: str, size_bytes: int, rows: Sequence[Row]
 ) -> tuple[set[str], str]:
     """The blocks of an object that are not there as their rows say, and what is wrong.
 
@@ -212,7 +213,7 @@ def examine(
 
 
 def _record(
-    location: str, rows: Sequence[_Row], wrong: Collection[str], done: Scrubbed
+    location: str, rows: Sequence[Row], wrong: Collection[str], done: Scrubbed
 ) -> tuple[str, ...]:
     """Write what was seen; the blocks that are damaged now.
 
@@ -240,7 +241,7 @@ def _record(
     return tuple(row.block_hash for row in damaged)
 
 
-def _set_state(rows: Sequence[_Row], state: BlockState) -> None:
+def _set_state(rows: Sequence[Row], state: BlockState) -> None:
     for batch in chunks(row.block_hash for row in rows):
         Block.objects.filter(pk__in=batch).update(state=state)
 
@@ -266,7 +267,7 @@ def _find_lost(store: ObjectStore, done: Scrubbed) -> Iterator[Damage]:
         for location, size_bytes in page:
             if sizes.get(location) == size_bytes:
                 continue
-            rows = _rows_of(location)
+            rows = rows_of(location)
             wrong, detail = examine(store, location, size_bytes, rows)
             done.object_count += 1
             done.block_count += len(rows)

@@ -142,7 +142,7 @@ def test_a_damaged_block_is_not_moved(laptop: Device, store: LocalObjectStore) -
     assert collect_now(store).rewritten_pack_count == 0
 
     assert Block.objects.get(pk=sha256(SMALL[7])).s3_location_id == old
-    assert faults(store) == []
+    assert [fault.rule for fault in faults(store)] == ["block-damaged"]
 
 
 def test_a_store_that_does_not_give_a_pack_does_not_hold_up_the_rest(
