@@ -12,7 +12,9 @@ from django.utils import timezone
 from drive_project.common.errors import DriveError, IdempotencyKeyReused
 from files.models import IdempotencyRecord, UserDevice
 
+# Of what a client chooses. An item of a batch may have KEY:INDEX of the whole batch's.
 MAX_KEY_LENGTH = 100
+MAX_ITEM_KEY_LENGTH = MAX_KEY_LENGTH + len(":999")
 # Longer than any device that still means the same write stays away from the network.
 KEPT_FOR = timedelta(days=30)
 

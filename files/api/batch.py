@@ -14,10 +14,10 @@ from drive_project.common.errors import DriveError, InvalidRequest
 from drive_project.common.problem import invalid_fields
 from files.api import operations, schemas
 from files.api.items import (
-    MAX_BATCH,
     BigIntegerField,
-    RequestSerializer,
+    ItemsRequest,
     device_of,
+    item_keys,
     parsed,
     problem_result,
 )
@@ -63,12 +63,6 @@ ITEMS: dict[str, type[serializers.Serializer[Any]]] = {
 }
 
 
-class BatchRequest(RequestSerializer):
-    """The items are checked one by one, since a bad one must not refuse the others."""
-
-    items = serializers.ListField(child=serializers.JSONField(), max_length=MAX_BATCH)
-
-
 class BatchShape(schemas.Shape):
     items = PolymorphicProxySerializer(
         component_name="BatchItem", serializers={**ITEMS}, resource_type_field_name="op", many=True
@@ -84,10 +78,10 @@ class BatchView(APIView):
         responses=schemas.answers(schemas.BatchAnswer),
     )
     def post(self, request: Request) -> Response:
-        body = parsed(BatchRequest, request.data)
-        header = request.headers.get("Idempotency-Key", "")
+        body = parsed(ItemsRequest, request.data)
+        default_key = item_keys(request)
         steps = [
-            _step(request, item, default_key=f"{header}:{index}" if header else "")
+            _step(request, item, default_key=default_key(index))
             for index, item in enumerate(body["items"])
         ]
         results = batches.run(device=device_of(request), steps=steps)

@@ -15,7 +15,7 @@ from drive_project.common.errors import DriveError, NotFound
 from files.api import content_schemas as shapes
 from files.api import schemas
 from files.api.items import (
-    MAX_BATCH,
+    ItemsRequest,
     RequestSerializer,
     device_of,
     parsed,
@@ -48,12 +48,6 @@ class DownloadItem(RequestSerializer):
 
 class DownloadItems(schemas.Shape):
     items = DownloadItem(many=True)
-
-
-class DownloadRequest(RequestSerializer):
-    """The items are checked one by one, since a bad one must not refuse the others."""
-
-    items = serializers.ListField(child=serializers.JSONField(), max_length=MAX_BATCH)
 
 
 class BatchDownloads(schemas.Shape):
@@ -126,7 +120,7 @@ class DownloadView(APIView):
         responses=schemas.answers(BatchDownloads),
     )
     def post(self, request: Request) -> Response:
-        items = parsed(DownloadRequest, request.data)["items"]
+        items = parsed(ItemsRequest, request.data)["items"]
         serializer = DownloadItem()
         answers: list[dict[str, Any]] = [{}] * len(items)
         wanted: dict[int, WantedFile] = {}

@@ -21,7 +21,7 @@ from drive_project.common.errors import (
 from drive_project.common.problem import invalid_fields, problem_of
 from drive_project.common.rendering import rfc3339
 from files import cursors, idempotency, journal, names
-from files.idempotency import MAX_KEY_LENGTH, Answer
+from files.idempotency import MAX_ITEM_KEY_LENGTH, MAX_KEY_LENGTH, Answer
 from files.models import UserDevice
 from files.queries import Sort
 
@@ -77,10 +77,29 @@ class WriteSerializer(RequestSerializer):
     """The body of a write."""
 
     op_id = serializers.CharField(
-        max_length=MAX_KEY_LENGTH,
+        max_length=MAX_ITEM_KEY_LENGTH,
         required=False,
         help_text="The same as the Idempotency-Key header.",
     )
+
+
+class _AnyField(serializers.Field[Any, Any, Any, Any]):
+    """Whatever JSON says, null included."""
+
+    def __init__(self) -> None:
+        super().__init__(allow_null=True)
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
+class ItemsRequest(RequestSerializer):
+    """A batch. Its items are checked one by one, since a bad one must not refuse the others."""
+
+    items = serializers.ListField(child=_AnyField(), max_length=MAX_BATCH)
 
 
 class PageQuery(serializers.Serializer[Any]):
@@ -143,13 +162,24 @@ def if_match(request: Request) -> int:
 
 def idempotency_key(request: Request, body: Mapping[str, Any]) -> str:
     """The key of a write from its header or its body; "" for none."""
-    header = request.headers.get("Idempotency-Key", "")
+    header = _header_key(request, MAX_ITEM_KEY_LENGTH)
     op_id: str = body.get("op_id", "")
-    if len(header) > MAX_KEY_LENGTH or not header.isprintable():
-        raise InvalidRequest(f"Idempotency-Key has up to {MAX_KEY_LENGTH} visible characters.")
     if header and op_id and header != op_id:
         raise InvalidRequest("Idempotency-Key and op_id are the same thing; these differ.")
     return header or op_id
+
+
+def item_keys(request: Request) -> Callable[[int], str]:
+    """For the index of a batch's item the key that it has without one of its own; "" for none."""
+    header = _header_key(request, MAX_KEY_LENGTH)
+    return lambda index: f"{header}:{index}" if header else ""
+
+
+def _header_key(request: Request, longest: int) -> str:
+    header = request.headers.get("Idempotency-Key", "")
+    if len(header) > longest or not header.isprintable():
+        raise InvalidRequest(f"Idempotency-Key has up to {longest} visible characters.")
+    return header
 
 
 def write_once(

@@ -44,13 +44,14 @@ from files.api.blocks import (
     locations_json,
 )
 from files.api.items import (
-    MAX_BATCH,
     BigIntegerField,
+    ItemsRequest,
     NameField,
     RequestSerializer,
     WriteSerializer,
     device_of,
     idempotency_key,
+    item_keys,
     parsed,
     problem_result,
     signed_request_json,
@@ -83,12 +84,6 @@ class UploadItem(WriteSerializer):
         help_text="Default: the length of `blocks`.",
     )
     blocks = BlockListField(default=list)
-
-
-class ItemsRequest(RequestSerializer):
-    """The items are checked one by one, since a bad one must not refuse the others."""
-
-    items = serializers.ListField(child=serializers.JSONField(), max_length=MAX_BATCH)
 
 
 class UploadItems(schemas.Shape):
@@ -216,13 +211,15 @@ class UploadInitView(APIView):
                 raise result
             return Response(_begun_json(request, result), status=201)
         _check_block_total(items)
+        default_key = item_keys(request)
         serializer = UploadItem()
         answers = [_checked(serializer, item) for item in items]
         places = [index for index, each in enumerate(answers) if not _is_refused(each)]
         begun = uploads.begin_uploads(
             device=device,
             uploads=[
-                _new_upload(answers[index], answers[index].get("op_id", "")) for index in places
+                _new_upload(answers[index], answers[index].get("op_id") or default_key(index))
+                for index in places
             ],
         )
         for index, result in zip(places, begun, strict=True):

@@ -56,7 +56,8 @@ class IdempotencyRecord(models.Model):
     """
 
     device = models.ForeignKey(UserDevice, on_delete=models.CASCADE, related_name="+")
-    key = models.CharField(max_length=100)
+    # files.idempotency.MAX_ITEM_KEY_LENGTH
+    key = models.CharField(max_length=104)
     # SHA-256 of the canonical request: the same key with another body is refused.
     request_digest = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField()

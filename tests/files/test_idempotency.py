@@ -105,11 +105,34 @@ def test_a_refusal_is_not_remembered(api, laptop, root):
     assert api(laptop).post("/folders", body).status_code == 201
 
 
-@pytest.mark.parametrize("key", ["x" * 101, "a\0", "\ud800"])
+@pytest.mark.parametrize("key", ["x" * 105, "a\0", "\ud800"])
 def test_a_key_has_its_bounds(api, laptop, root, key):
     body = {"parent_folder_id": root["folder_id"], "name": "a", "op_id": key}
 
     assert "op_id" in problem(api(laptop).post("/folders", body), 400, "invalid-request")["errors"]
+
+
+def test_the_longest_key_serves_every_item_of_a_batch(api, laptop, root):
+    """The header of a batch stands for KEY:INDEX, and the item may come again alone."""
+    key = "k" * 100
+    body = {"parent_folder_id": root["folder_id"], "name": "a"}
+    items = [None] * 999 + [{"op": "create_folder", **body}]
+    batch = {"path": "/batch", "body": {"items": items}, "headers": {"idempotency-key": key}}
+    first = api(laptop).post(**batch).json()["items"]
+
+    assert {result["status"] for result in first[:999]} == {400}
+    assert first[999]["status"] == 201
+    assert api(laptop).post(**batch).json()["items"] == first
+    alone = api(laptop).post("/folders", body, headers={"idempotency-key": f"{key}:999"})
+    assert (alone.status_code, alone.json()) == (201, first[999]["item"])
+
+
+@pytest.mark.parametrize("key", ["k" * 101, "a\x7f"])
+@pytest.mark.parametrize("path", ["/batch", "/files/upload/init"])
+def test_a_batch_refuses_a_header_that_is_no_key(api, laptop, path, key):
+    answer = api(laptop).post(path, {"items": []}, headers={"idempotency-key": key})
+
+    problem(answer, 400, "invalid-request")
 
 
 @pytest.mark.parametrize("refusal", [NameTaken, IntegrityError])

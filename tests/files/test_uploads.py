@@ -86,6 +86,23 @@ def test_the_idempotency_key_header_is_the_op_id(on_laptop):
     assert again["upload_id"] == first["upload_id"]
 
 
+def test_the_header_of_a_batch_stands_for_the_op_ids_of_its_items(on_laptop):
+    items = [on_laptop.item(b"x", name="a"), on_laptop.item(b"y", name="b", op_id="own")]
+
+    def begin(*items):
+        answer = on_laptop.api.post(
+            "/files/upload/init", {"items": items}, headers={"idempotency-key": "k"}
+        )
+        return [result.get("upload_id") or result["status"] for result in answer.json()["items"]]
+
+    first = begin(*items)
+    assert begin(*items) == first
+    assert on_laptop.used() == (0, 2)
+    alone = on_laptop.api.post("/files/upload/init", {**items[0], "op_id": "k:0"})
+    assert alone.json()["upload_id"] == first[0]
+    assert begin(on_laptop.item(b"z", name="c"), items[1]) == [422, first[1]]
+
+
 def test_a_repeat_after_the_commit_finds_nothing_to_send(on_laptop):
     item = on_laptop.item(b"x" * 10, name="a.bin", op_id="one")
     begun = on_laptop.api.post("/files/upload/init", item).json()
@@ -168,7 +185,7 @@ def test_a_bad_item_leaves_the_others_standing(on_laptop):
         ({"blocks": [{"block_hash": "0" * 64, "size_bytes": 2}] * 2, "block_count": 1}, ""),
         ({"parent_folder_id": None}, ""),
         ({"name": None}, ""),
-        ({"op_id": "x" * 101}, "op_id"),
+        ({"op_id": "x" * 105}, "op_id"),
         ({"op_id": "a\0b"}, "op_id"),
     ],
 )
