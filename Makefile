@@ -39,6 +39,10 @@ check: environment-dev ## Format, lint, types, import rules, generated files: wh
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy $(CHECKED)
 	.venv/bin/lint-imports
+	@made=$$(mktemp -d) && trap 'rm -rf "$$made"' EXIT && set -ex && \
+	$(PROTOC) --python_out="$$made" --pyi_out="$$made" $(PROTO) && \
+	for file in blocks_pb2.py blocks_pb2.pyi; do \
+	diff blocks/rpc/$$file "$$made/blocks/rpc/$$file" || { echo "Run: make protos" >&2; exit 1; }; done
 	$(RUN) -m pip check
 	@export DRIVE_DATA_DIR=$$(mktemp -d) && trap 'rm -rf "$$DRIVE_DATA_DIR"' EXIT && set -ex && \
 	$(RUN) manage.py check && \
@@ -54,6 +58,13 @@ bench: environment-dev ## Measure the paths whose speed was promised
 format: environment-dev ## Format the code and sort its imports
 	$(RUN) -m ruff check --select I --fix .
 	$(RUN) -m ruff format .
+
+PROTO := blocks/rpc/blocks.proto
+PROTOC := $(RUN) -m grpc_tools.protoc -I .
+
+.PHONY: protos
+protos: environment-dev ## Write the code that is generated from blocks/rpc/blocks.proto
+	$(PROTOC) --python_out=. --pyi_out=. $(PROTO)
 
 .PHONY: settings-docs
 settings-docs: environment ## Write docs/settings.md from the settings

@@ -13,6 +13,8 @@ from functools import cache
 from typing import Protocol
 from uuid import UUID
 
+from django.conf import settings
+
 MIN_BLOCK_BYTES = 1
 MAX_BLOCK_BYTES = 4 * 1024 * 1024
 MAX_PACK_BYTES = 8 * 1024 * 1024
@@ -340,7 +342,17 @@ class BlockService(Protocol):
 
 @cache
 def get_block_service() -> BlockService:
-    """The configured implementation."""
+    """The configured implementation: that of another process, or the one in this."""
+    if settings.BLOCK_SERVICE_ADDRESS:
+        # Loaded only where it is used: gRPC costs memory and time to start.
+        from blocks.rpc.client import RemoteBlockService
+        from blocks.rpc.trust import TlsFiles
+
+        return RemoteBlockService(
+            settings.BLOCK_SERVICE_ADDRESS,
+            token=settings.BLOCK_SERVICE_TOKEN,
+            tls=TlsFiles.configured(),
+        )
     from blocks.local import LocalBlockService
 
     return LocalBlockService()

@@ -8,8 +8,12 @@ from urllib.parse import urlsplit
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
+
+from blocks.rpc.trust import TlsFiles, host_of
 
 MIN_SECRET_KEY_CHARACTERS = 50
+MIN_TOKEN_CHARACTERS = 32
 
 
 def is_loopback(host: str) -> bool:
@@ -45,12 +49,7 @@ def _contradictions() -> Iterator[CheckMessage]:
     if settings.PUBLIC_URL:
         yield from _check_public_url(settings.PUBLIC_URL)
     yield from _check_store()
-    if settings.BLOCK_SERVICE_ADDRESS:
-        yield Error(
-            "BLOCK_SERVICE_ADDRESS is set, but this release has no remote Block Service.",
-            hint="Unset it: the Block Service runs in the same process.",
-            id="drive.E006",
-        )
+    yield from _check_block_service()
     files, blocks = (settings.DATABASES[alias] for alias in ("default", "blocks"))
     place = ("ENGINE", "HOST", "PORT", "NAME")
     if [files.get(key) for key in place] == [blocks.get(key) for key in place]:
@@ -71,6 +70,43 @@ def _check_public_url(url: str) -> Iterator[CheckMessage]:
         )
 
 
+def _check_block_service() -> Iterator[CheckMessage]:
+    hosts: dict[str, str | None] = {}
+    for name in ("BLOCK_SERVICE_ADDRESS", "BLOCK_SERVICE_BIND"):
+        if address := getattr(settings, name):
+            try:
+                hosts[name] = host_of(address)
+            except ValueError as error:
+                yield Error(
+                    f"{name}: {error}.",
+                    hint="Use for example 127.0.0.1:50051, [::1]:50051 or unix:/run/blocks.sock.",
+                    id="drive.E006",
+                )
+    host = hosts.get("BLOCK_SERVICE_BIND")
+    token = settings.BLOCK_SERVICE_TOKEN
+    if host and not is_loopback(host) and not token:
+        yield Error(
+            f"Whoever reaches {host} could read every block: BLOCK_SERVICE_TOKEN is not set.",
+            hint="Make one with: openssl rand -hex 32; or set BLOCK_SERVICE_BIND to loopback.",
+            id="drive.E008",
+        )
+    if token and (len(token) < MIN_TOKEN_CHARACTERS or not token.isascii()):
+        yield Error(
+            f"BLOCK_SERVICE_TOKEN is not {MIN_TOKEN_CHARACTERS} or more ASCII characters; "
+            "it could be guessed, or not be sent.",
+            hint="Make one with: openssl rand -hex 32",
+            id="drive.E009",
+        )
+    try:
+        TlsFiles.configured().check()
+    except ImproperlyConfigured as error:
+        yield Error(
+            str(error),
+            hint="Name PEM files that this user can read, or unset BLOCK_SERVICE_TLS_*.",
+            id="drive.E010",
+        )
+
+
 def _check_store() -> Iterator[CheckMessage]:
     needed = ("S3_ENDPOINT", "S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY")
     if settings.S3_BUCKET:
@@ -82,7 +118,9 @@ def _check_store() -> Iterator[CheckMessage]:
                 id="drive.E004",
             )
     else:
-        unused = [name for name in (*needed, "S3_PUBLIC_ENDPOINT") if getattr(settings, name)]
+        # The pages name the store's origin also where another process holds its keys.
+        public = () if settings.BLOCK_SERVICE_ADDRESS else ("S3_PUBLIC_ENDPOINT",)
+        unused = [name for name in (*needed, *public) if getattr(settings, name)]
         if unused:
             yield Error(
                 f"{', '.join(unused)} is set, but S3_BUCKET is not: blocks would go to local disk.",

@@ -253,7 +253,44 @@ BLOCKS_DIR = DATA_DIR / "blocks"
 BLOCK_SERVICE_ADDRESS = env.text(
     "BLOCK_SERVICE_ADDRESS",
     shown_default="none: in the process",
-    meaning="HOST:PORT of the Block Service over gRPC.",
+    meaning="HOST:PORT or unix:PATH of a Block Service that runs apart (gRPC).",
+)
+BLOCK_SERVICE_BIND = env.text(
+    "BLOCK_SERVICE_BIND",
+    default="127.0.0.1:50051",
+    meaning="HOST:PORT or unix:PATH at which `manage.py run_block_service` listens.",
+)
+BLOCK_SERVICE_TOKEN = env.text(
+    "BLOCK_SERVICE_TOKEN",
+    meaning="Secret that both sides of gRPC share, at least 32 characters. "
+    "Needed where BLOCK_SERVICE_BIND is more than loopback.",
+)
+BLOCK_SERVICE_TLS_CERT = env.text(
+    "BLOCK_SERVICE_TLS_CERT",
+    meaning="PEM file: own certificate for gRPC. It turns TLS on in the Block Service.",
+)
+BLOCK_SERVICE_TLS_KEY = env.text(
+    "BLOCK_SERVICE_TLS_KEY", meaning="PEM file: key of BLOCK_SERVICE_TLS_CERT."
+)
+BLOCK_SERVICE_TLS_CA = env.text(
+    "BLOCK_SERVICE_TLS_CA",
+    meaning="PEM file: who signs the other side's certificate. It turns TLS on in the File "
+    "Service; the Block Service then asks clients for a certificate (mTLS).",
+)
+BLOCK_SERVICE_THREADS = env.integer(
+    "BLOCK_SERVICE_THREADS",
+    default=16,
+    minimum=2,
+    meaning="Calls that a Block Service works on at once, each with a database connection.",
+)
+BLOCK_SERVICE_STOP_SECONDS = env.integer(
+    "BLOCK_SERVICE_STOP_SECONDS",
+    default=30,
+    meaning="How long a Block Service that is told to stop waits for calls under way.",
+)
+BLOCK_SERVICE_REFLECTION = env.boolean(
+    "BLOCK_SERVICE_REFLECTION",
+    meaning="Whether a Block Service describes its calls to tools such as grpcurl.",
 )
 # A leaked URL is worth little after minutes; a slow device renews it by /urls.
 UPLOAD_URL_LIFETIME = timedelta(
@@ -345,7 +382,12 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
 # The browser puts blocks straight to the store, which S3 has at an origin of its own.
-_store_origin = [S3_PUBLIC_ENDPOINT or S3_ENDPOINT] if S3_BUCKET else []
+# Where the Block Service runs apart, S3_PUBLIC_ENDPOINT is all that is known of it here.
+_store_origin = (
+    [S3_PUBLIC_ENDPOINT or S3_ENDPOINT]
+    if S3_BUCKET or (BLOCK_SERVICE_ADDRESS and S3_PUBLIC_ENDPOINT)
+    else []
+)
 CONTENT_SECURITY_POLICY = {
     "EXCLUDE_URL_PREFIXES": ["/admin/"],
     "DIRECTIVES": {

@@ -1,7 +1,7 @@
 """What every Block Service promises, on every store. The actors are devices and namespaces."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
 import pytest
@@ -29,14 +29,49 @@ from blocks.storage import ObjectStore
 from drive_project.common.errors import InvalidRequest, NotFound, UploadExpired
 from drive_project.common.ids import new_id
 from tests.blocks.devices import Device, Door, pack_of, sha256
+from tests.blocks.rpc.served import remote
 
 BIG = [bytes([65 + number]) * 300_000 for number in range(3)]
 SMALL = [b"small block %d" % number for number in range(5)]
 
 
+# (how the service is reached, on which store)
+WORLDS = [
+    pytest.param(("in-process", "local"), id="in-process", marks=pytest.mark.django_db),
+    pytest.param(
+        ("in-process", "strict"),
+        id="in-process-s3-strict",
+        marks=[pytest.mark.django_db, pytest.mark.s3],
+    ),
+    pytest.param(
+        ("in-process", "lax"),
+        id="in-process-s3-lax",
+        marks=[pytest.mark.django_db, pytest.mark.s3],
+    ),
+    # Its threads have connections of their own, so what it writes is really committed.
+    pytest.param(("grpc", "local"), id="grpc", marks=pytest.mark.django_db(transaction=True)),
+]
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest) -> tuple[str, str]:
+    way_and_store: tuple[str, str] = request.param
+    return way_and_store
+
+
 @pytest.fixture
-def service(store: ObjectStore, db: None) -> BlockService:
-    return LocalBlockService(store)
+def kind(world: tuple[str, str]) -> str:
+    return world[1]
+
+
+@pytest.fixture
+def service(world: tuple[str, str], store: ObjectStore) -> Iterator[BlockService]:
+    match world:
+        case ("in-process", _):
+            yield LocalBlockService(store)
+        case ("grpc", _):
+            with remote(LocalBlockService(store)) as service:
+                yield service
 
 
 @pytest.fixture

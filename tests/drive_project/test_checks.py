@@ -32,6 +32,16 @@ def test_the_default_is_fine(settings):
         {"DEBUG": True, "BIND_HOST": "localhost"},
         {"DEBUG": True, "BIND_HOST": "::1"},
         {"BIND_HOST": EVERYWHERE},
+        {"BLOCK_SERVICE_ADDRESS": "blocks.lan:50051"},
+        {"BLOCK_SERVICE_ADDRESS": "unix:/run/drive/blocks.sock"},
+        {"BLOCK_SERVICE_BIND": "unix:/run/drive/blocks.sock"},
+        {"BLOCK_SERVICE_BIND": "[::1]:50051"},
+        {"BLOCK_SERVICE_BIND": f"{EVERYWHERE}:50051", "BLOCK_SERVICE_TOKEN": "x" * 32},
+        # The process that signs in people needs to name the store in its pages, no more.
+        {
+            "BLOCK_SERVICE_ADDRESS": "blocks.lan:50051",
+            "S3_PUBLIC_ENDPOINT": "https://s3.example.com",
+        },
     ],
 )
 def test_what_agrees_is_fine(settings, changed):
@@ -49,7 +59,19 @@ def test_what_agrees_is_fine(settings, changed):
         ({"PUBLIC_URL": "ftp://example.com"}, "drive.E003"),
         ({**S3, "S3_SECRET_ACCESS_KEY": ""}, "drive.E004"),
         ({**S3, "S3_BUCKET": ""}, "drive.E005"),
-        ({"BLOCK_SERVICE_ADDRESS": "localhost:50051"}, "drive.E006"),
+        ({"BLOCK_SERVICE_ADDRESS": "localhost"}, "drive.E006"),
+        ({"BLOCK_SERVICE_ADDRESS": "::1:50051"}, "drive.E006"),
+        ({"BLOCK_SERVICE_ADDRESS": "unix:"}, "drive.E006"),
+        ({"BLOCK_SERVICE_BIND": "localhost:http"}, "drive.E006"),
+        ({"BLOCK_SERVICE_BIND": f"{EVERYWHERE}:50051"}, "drive.E008"),
+        ({"BLOCK_SERVICE_BIND": "blocks.lan:50051"}, "drive.E008"),
+        ({"BLOCK_SERVICE_TOKEN": "x" * 31}, "drive.E009"),
+        ({"BLOCK_SERVICE_TOKEN": "ä" * 32}, "drive.E009"),
+        ({"BLOCK_SERVICE_TLS_CERT": __file__}, "drive.E010"),
+        ({"BLOCK_SERVICE_TLS_CA": "/nowhere/ca.pem"}, "drive.E010"),
+        ({"BLOCK_SERVICE_TLS_CA": __file__}, "drive.E010"),
+        ({"BLOCK_SERVICE_TLS_CERT": __file__, "BLOCK_SERVICE_TLS_KEY": __file__}, "drive.E010"),
+        ({"S3_PUBLIC_ENDPOINT": "https://s3.example.com"}, "drive.E005"),
     ],
 )
 def test_what_contradicts_is_refused(settings, changed, refusal):
