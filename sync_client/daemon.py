@@ -53,7 +53,6 @@ class Daemon:
         # Notes from other threads, under `changed`.
         self._reload = False
         self._signalled = False
-        self._confirmed = False
         self._asked = 0
         # Up to which of the numbers asked for a turn has come to its end.
         self._tried = 0
@@ -94,8 +93,10 @@ class Daemon:
     def confirm_deletions(self) -> int:
         """Let held deletions go ahead; how many are held now."""
         with self.changed:
-            self._confirmed = True
-            held = sum(work.status.held_deletions for work in self._works)
+            # As many as whoever confirms has been told of, and no more.
+            for work in self._works:
+                work.confirmed = work.status.held_deletions
+            held = sum(work.confirmed for work in self._works)
         self.ask_for_everything()
         return held
 
@@ -266,7 +267,6 @@ class Daemon:
         """Do what is due."""
         with self.changed:
             signalled, self._signalled = self._signalled, False
-            confirmed, self._confirmed = self._confirmed, False
             asked = self._asked
         if signalled and self._notifier and self._notifier.contact is Contact.REVOKED:
             self._revoked = LoginRevoked("The server no longer knows this device.")
@@ -274,9 +274,9 @@ class Daemon:
             self._publish()
             return
         for work in self._works:
-            work.want(asked=asked, pull=signalled, confirm=confirmed)
+            work.want(asked=asked, pull=signalled)
         # News from the server, or somebody who waits: no need to go on waiting ourselves.
-        is_wanted = signalled or confirmed or any(work.covered < asked for work in self._works)
+        is_wanted = signalled or any(work.covered < asked for work in self._works)
         if not is_wanted and time.monotonic() < self._not_before:
             return
         try:

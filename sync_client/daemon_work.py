@@ -54,12 +54,14 @@ class Work:
     """A linked folder, what is to be done about it, and how the last cycle ended.
 
     covered: the number of the last request for everything (scan and pull) that a cycle has
-    carried out. trouble: why no cycle is possible until the user acts.
+    carried out. confirmed: how many held deletions somebody lets go. trouble: why no cycle
+    is possible until the user acts.
     """
 
     def __init__(self, folder: LinkedFolder, *, on_change: Callable[[], None]) -> None:
         self.folder = folder
         self.covered = 0
+        self.confirmed = 0
         self.result: CycleResult | None = None
         self.trouble: MustStop | None = None
         self.status = Status()
@@ -77,10 +79,11 @@ class Work:
             self._watcher.stop()
         self.folder.close()
 
-    def want(self, *, asked: int, pull: bool, confirm: bool) -> None:
+    def want(self, *, asked: int, pull: bool) -> None:
         """Note what others want of the next cycle."""
-        if confirm:
-            self.folder.engine.confirm_deletes()
+        confirmed, self.confirmed = self.confirmed, 0
+        if confirmed:
+            self.folder.engine.confirm_deletes(confirmed)
         if asked > self.covered:
             self._asked = asked
             self._hints.everything = self._pull = True

@@ -4,10 +4,11 @@ Everything it knows is in the trees; it may be killed at any moment and begins a
 Who calls it, and when, is the daemon's business.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sync_client import apply_books, apply_disk, apply_files, apply_server
+from sync_client import apply_books, apply_disk, apply_files, apply_server, rail
 from sync_client.errors import MustStop, SyncError, Transient
 from sync_client.feed import Feed
 from sync_client.nodes import RemoteRoot
@@ -79,6 +80,8 @@ class Engine:
         self._feed = Feed(trees, api, clock)
         self._pending = Pending(trees, clock, randomness)
         self._has_recovered = False
+        # Deletions wait for further ones: they go once a look at everything finds none.
+        self._rests = False
         self._bench = Workbench(
             trees=trees,
             fs=fs,
@@ -107,14 +110,14 @@ class Engine:
             apply_files.recover(self._bench)
             self._fs.sweep_stash(self._clock.now_ns() - STASH_KEPT_NS)
             self._pending.sweep()
-        if rescan or is_first:
+        if rescan or is_first or self._rests:
             self._bench.rescan.clear()
             self._bench.look_again(*scan_everything(self._trees, self._fs, self._clock).again)
         self._has_recovered = True
         if dirty:
             self._bench.look_again(*dirty)
         self._look()
-        if pull or is_first or self._trees.meta("cursor") is None:
+        if pull or is_first or self._rests or self._trees.meta("cursor") is None:
             self._feed.pull()
             self._feed.check_digest()
         return self._work()
@@ -129,9 +132,10 @@ class Engine:
         """Whether the three trees are equal: nothing to do, in flight, set aside or held."""
         return self._trees.is_settled() and not self._pending.intents()
 
-    def confirm_deletes(self) -> None:
-        """Let the deletions that are held now go ahead with the next cycle."""
-        self._trees.set_meta("deletions_confirmed", "1")
+    def confirm_deletes(self, count: int) -> None:
+        """Let so many held deletions go ahead with the next cycle; more are held again."""
+        with self._trees.transaction():
+            rail.confirm(self._trees, count)
 
     def status(self) -> Status:
         """What is left to do, and what cannot be done. From any thread."""
@@ -144,9 +148,9 @@ class Engine:
 
     def _work(self) -> CycleResult:
         done = 0
-        held = 0
         for _ in range(MAX_ROUNDS):
-            operations, held = self._plan()
+            operations, ruling = self._plan()
+            self._rests = ruling.rest_ns > 0
             if not operations:
                 break
             # Gone in the middle, a disk must not look like a folder that was emptied.
@@ -158,33 +162,27 @@ class Engine:
                 self._bench.pull = False
                 self._feed.pull()
         else:
-            return CycleResult(False, False, 0.0, held, done)
+            return CycleResult(False, False, 0.0, ruling.held, done)
         due_ns = self._trees.next_due_ns()
-        now_ns = self._clock.now_ns()
-        waits = None if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9)
+        waits = None if due_ns is None else max(0.0, (due_ns - self._clock.now_ns()) / 1e9)
+        if self._rests:
+            waits = min(ruling.rest_ns / 1e9, waits or math.inf)
         return CycleResult(
-            is_settled=self.is_settled() and held == 0,
-            is_finished=not self._trees.has_busy_entries(),
+            is_settled=self.is_settled() and not ruling.held,
+            is_finished=not self._rests and not self._trees.has_busy_entries(),
             retry_after=waits,
-            held_deletions=held,
+            held_deletions=ruling.held,
             operations=done,
         )
 
-    def _plan(self) -> tuple[list[Operation], int]:
+    def _plan(self) -> tuple[list[Operation], rail.Ruling]:
         trees = self._trees
-        found = plan(
-            trees,
-            now_ns=self._clock.now_ns(),
-            hold_deletions=trees.meta("deletions_confirmed") is None,
-        )
+        found = plan(trees, now_ns=self._clock.now_ns())
         with trees.transaction():
             trees.clear(item_ids=found.clean_items, local_ids=found.clean_locals)
             trees.drop_stale_marks()
-            trees.set_meta("held_deletions", str(found.held_deletions))
-            if found.deletions == 0:
-                # A confirmation is for one deletion, not for the next.
-                trees.set_meta("deletions_confirmed", None)
-        return found.operations, found.held_deletions
+            rail.note(trees, found.ruling)
+        return found.operations, found.ruling
 
     def _apply(self, operations: list[Operation]) -> None:
         bench = self._bench

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
+from sync_client import rail
 from sync_client.names import printable
 from sync_client.nodes import Intent, RemoteItem
 from sync_client.ports import Clock, Path, Randomness, Signature
@@ -130,7 +131,7 @@ def read_status(trees: Trees) -> Status:
             "SELECT count(*) FROM local WHERE kind = 'file'"
             " AND instr(name, CAST(' (conflicted copy, ' AS BLOB))"
         ).fetchone()[0]
-        held = rows("SELECT value FROM meta WHERE key = 'held_deletions'").fetchone()
+        held = rail.held(connection)
         problems = [
             Problem(printable(trees.path_seen(connection, local_id)), code, message)
             for local_id, code, message in rows(
@@ -154,7 +155,7 @@ def read_status(trees: Trees) -> Status:
         down_files=down[0],
         down_bytes=down[1],
         conflicts=conflicts,
-        held_deletions=int(held[0]) if held else 0,
+        held_deletions=held,
         problems=sorted(
             (
                 Problem(each.path, each.code, each.message or MESSAGES.get(each.code, ""))

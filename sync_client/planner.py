@@ -12,14 +12,11 @@ in docs/engine.md, with the names of the conflicts.
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sync_client import compare
+from sync_client import compare, rail
 from sync_client.names import is_parked, name_key, refusal_of_remote
 from sync_client.nodes import ROOT_ID, Entry, LocalNode, RemoteItem, SyncedItem
 from sync_client.operations import Action, Conflict, Operation
 from sync_client.trees import Trees
-
-# A deletion of more items than this, and of more than half of the tree, is held.
-HOLD_ABOVE_ITEMS = 100
 
 # Operations of one plan; a larger piece of work takes several.
 MAX_OPERATIONS = 20_000
@@ -35,9 +32,9 @@ class Plan:
     clean_locals: list[int] = field(default_factory=list)
     # Not ready: they wait for another entry.
     waiting: int = 0
-    # Deletions found in all, and how many of them are held for confirmation.
-    deletions: int = 0
-    held_deletions: int = 0
+    # The nodes of the deletions that were found, and what is to become of them.
+    deletions: list[int] = field(default_factory=list)
+    ruling: rail.Ruling = field(default_factory=lambda: rail.Ruling(None))
 
 
 class Verdict(StrEnum):
@@ -62,15 +59,12 @@ _Waits = dict[int | str, tuple[int | str, bool]]
 _DELETING = frozenset({Action.DELETE_LOCAL, Action.DELETE_REMOTE})
 
 
-def plan(
-    trees: Trees, *, now_ns: int, hold_deletions: bool = True, limit: int = MAX_OPERATIONS
-) -> Plan:
+def plan(trees: Trees, *, now_ns: int, limit: int = MAX_OPERATIONS) -> Plan:
     """Operations that bring the two sides closer, none if nothing is ready.
 
-    now_ns decides only which postponed entries are due. hold_deletions: False once somebody
-    has confirmed that most of the tree may be deleted.
+    now_ns decides which postponed entries are due, and how long deletions rest (`rail.py`).
     """
-    return _Planner(trees, limit).run(now_ns=now_ns, hold_deletions=hold_deletions)
+    return _Planner(trees, limit).run(now_ns=now_ns)
 
 
 class _Planner:
@@ -93,23 +87,19 @@ class _Planner:
         self._leaving: dict[str, str] = {}
         self._synced_folders: dict[int, SyncedItem | None] = {}
 
-    def run(self, *, now_ns: int, hold_deletions: bool) -> Plan:
+    def run(self, *, now_ns: int) -> Plan:
         folders = list(self._trees.dirty_entries(now_ns=now_ns, folders=True))
         for entry in sorted(folders, key=self._depth):
             self._take(entry)
         for entry in self._trees.dirty_entries(now_ns=now_ns, folders=False):
             self._take(entry)
         found = self._plan
-        if hold_deletions and self._is_mass_deletion():
+        found.ruling = rail.judge(self._trees, found.deletions, now_ns=now_ns)
+        if not found.ruling.lets_through:
             found.operations = [each for each in found.operations if each.action not in _DELETING]
-            found.held_deletions = found.deletions
         if not found.operations and (parked := self._break_circle()) is not None:
             found.operations.append(parked)
         return found
-
-    def _is_mass_deletion(self) -> bool:
-        count = self._plan.deletions
-        return count > HOLD_ABOVE_ITEMS and 2 * count > self._trees.synced_count()
 
     def _depth(self, entry: Entry) -> int:
         """How deep a folder is, so that its parents come first."""
@@ -165,7 +155,7 @@ class _Planner:
             return Operation(Action.FORGET, synced.item_id, synced.local_id)
         # What must be read first may turn out to be one: counted too, so none slips through.
         if isinstance(outcome, Verdict) or outcome.action in {*_DELETING, Action.HASH}:
-            self._plan.deletions += 1
+            self._plan.deletions.append(synced.local_id)
         return outcome
 
     # Both sides have it

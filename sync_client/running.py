@@ -186,8 +186,9 @@ def confirm_deletes(store: Store) -> int:
         api = HttpApi(login.server_url, store.token())
         for root in config.linked():
             folder = LinkedFolder(store, login, root, api, stopping=threading.Event())
-            held += folder.engine.status().held_deletions
-            folder.engine.confirm_deletes()
+            here = folder.engine.status().held_deletions
+            folder.engine.confirm_deletes(here)
+            held += here
             folder.close()
         api.close()
     return held

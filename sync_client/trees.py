@@ -236,6 +236,11 @@ class Trees:
 
     # Local
 
+    @property
+    def next_local_id(self) -> int:
+        """Nodes from now on have this id or a higher one."""
+        return self._next_local_id
+
     def new_local_id(self) -> int:
         """A node id that was never used, not even by what only Synced remembers."""
         new_id = self._next_local_id
@@ -436,8 +441,11 @@ class Trees:
         if self._run("SELECT 1 FROM local WHERE local_id = ?", row).fetchone():
             self.mark_local(row[0])
 
-    def synced_count(self) -> int:
-        return int(self._run("SELECT count(*) FROM synced").fetchone()[0]) - 1
+    def synced_count(self, *, before_id: int | None = None) -> int:
+        """Items that both sides have; with `before_id`, of nodes older than that one."""
+        last = (1 << 62) if before_id is None else before_id
+        rows = self._run("SELECT count(*) FROM synced WHERE local_id < ?", (last,))
+        return int(rows.fetchone()[0]) - 1
 
     def _insert_synced(self, item: SyncedItem) -> None:
         self._run(

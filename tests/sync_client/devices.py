@@ -84,6 +84,6 @@ def settle(*devices: Device, rounds: int = 12) -> None:
     """Sync in turn until nobody has anything to do. Fails if that does not end."""
     for _ in range(rounds):
         results = [device.sync() for device in devices]
-        if not any(result.operations for result in results):
+        if not any(result.operations or not result.is_finished for result in results):
             return
     raise AssertionError("the devices do not come to rest")

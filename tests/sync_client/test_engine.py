@@ -706,7 +706,7 @@ def test_deleting_most_of_the_tree_here_is_held_until_confirmed(laptop: Device, 
     assert len(server.tree()) == 123
     assert laptop.engine.status().held_deletions == 121
 
-    laptop.engine.confirm_deletes()
+    laptop.engine.confirm_deletes(121)
     result = laptop.sync()
     assert result.is_settled
     assert set(server.tree()) == {("one",), ("new",)}
@@ -722,12 +722,98 @@ def test_deleting_most_of_the_tree_there_is_held_until_confirmed(
     server.delete(server.folder("many"))
     assert laptop.sync().held_deletions == 121
     assert len(laptop.tree()) == 121
-    laptop.engine.confirm_deletes()
+    laptop.engine.confirm_deletes(121)
     laptop.sync()
     laptop.sync()
     assert laptop.tree() == {}
-    # And one confirmation is for one deletion.
-    assert laptop.trees.meta("deletions_confirmed") is None
+
+
+def test_a_confirmation_is_for_what_is_held_and_for_no_more(laptop: Device, server: FakeServer):
+    for number in range(400):
+        (laptop.root / f"{number:03}").write_bytes(b"%d" % number)
+    laptop.sync()
+
+    laptop.engine.confirm_deletes(400)
+    for number in range(250):
+        (laptop.root / f"{number:03}").unlink()
+    assert laptop.sync().held_deletions == 250, "nothing was held when it was confirmed"
+
+    laptop.engine.confirm_deletes(laptop.engine.status().held_deletions)
+    for number in range(250, 260):
+        (laptop.root / f"{number:03}").unlink()
+    assert laptop.sync().held_deletions == 260, "more than what was confirmed"
+    assert len(server.tree()) == 400
+
+    laptop.engine.confirm_deletes(260)
+    assert laptop.sync().is_settled
+    assert len(server.tree()) == 140
+    for number in range(260, 400):
+        (laptop.root / f"{number:03}").unlink()
+    assert laptop.sync().held_deletions == 140, "the next deletion"
+
+
+@pytest.mark.parametrize("side", ["here", "there"])
+def test_a_deletion_that_takes_time_is_held_as_a_whole(
+    laptop: Device, server: FakeServer, side: str
+):
+    for number in range(1000):
+        (laptop.root / f"{number:03}").write_bytes(b"%d" % number)
+    laptop.sync()
+
+    for number in range(1000):
+        if side == "here":
+            (laptop.root / f"{number:03}").unlink()
+        else:
+            gone = server.find(f"{number:03}")
+            assert gone is not None
+            server.delete(gone)
+        if number % 40 == 0:
+            # Half a second of a program that deletes 80 files a second.
+            laptop.clock.ahead_ns += 500_000_000
+            laptop.engine.cycle(rescan=True, pull=True)
+    for _ in range(5):
+        held = laptop.sync().held_deletions
+
+    assert held >= 899
+    assert len(server.tree() if side == "here" else laptop.tree()) == held
+    laptop.engine.confirm_deletes(held)
+    settle(laptop)
+    assert laptop.tree() == server.tree() == {}
+
+
+def test_many_deletions_that_are_not_most_go_once_they_rest(laptop: Device, server: FakeServer):
+    for number in range(400):
+        (laptop.root / f"{number:03}").write_bytes(b"%d" % number)
+    laptop.sync()
+    for number in range(150):
+        (laptop.root / f"{number:03}").unlink()
+
+    result = laptop.engine.cycle(rescan=True)
+    assert (result.is_finished, result.held_deletions) == (False, 0)
+    assert result.retry_after is not None
+    assert 0 < result.retry_after <= 2
+    assert len(server.tree()) == 400
+    laptop.clock.ahead_ns += 2_000_000_000
+    assert laptop.engine.cycle(pull=False).is_settled
+    assert len(server.tree()) == 250
+
+
+def test_what_programs_make_and_remove_all_day_is_no_mass_deletion(
+    laptop: Device, server: FakeServer
+):
+    for number in range(150):
+        (laptop.root / f"{number}.c").write_bytes(b"%d" % number)
+    laptop.sync()
+    for _ in range(5):
+        for number in range(40):
+            (laptop.root / f"{number}.o").write_bytes(b"%d" % number)
+        laptop.sync()
+        for number in range(40):
+            (laptop.root / f"{number}.o").unlink()
+        result = laptop.sync()
+    settle(laptop)
+    assert result.held_deletions == 0
+    assert len(server.tree()) == 150
 
 
 def test_a_folder_deleted_elsewhere_stays_for_what_cannot_be_synced(
