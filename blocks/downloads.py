@@ -60,22 +60,28 @@ def downloads(*, store: ObjectStore, ranges: Sequence[VersionRange]) -> Download
     """The ranges' blocks and the GETs they share; at most MAX_BLOCKS_PER_CALL blocks.
 
     Ranges that no longer fit come back empty, with their start as `next_index`. Raises
-    NotFound for what is not readable.
+    NotFound with `file_version_ids`: all versions of the call that are not readable.
     """
     for each in ranges:
         if each.start_index < 0 or each.limit < 1:
             raise InvalidRequest("start_index is at least 0, limit at least 1.")
-    lists = _readable_lists([each.file_version_id for each in ranges])
+    ids = [each.file_version_id for each in ranges]
+    lists = _readable_lists(ids)
     ends = _ends(lists)
     left = MAX_BLOCKS_PER_CALL
     wanted: list[Span] = []
     for each in ranges:
         end = each.start_index + min(each.limit, left)
-        whole = ends[each.file_version_id]
+        whole = ends.get(each.file_version_id, 0)
         wanted.append((each.file_version_id, each.start_index, end if end < whole else None))
         left -= max(min(end, whole) - each.start_index, 0)
     found = _placed_in(lists, wanted)
-    places, sources = _sources(store, [block for blocks in found for block in blocks])
+    # Told of all at once, so that the caller can ask again for the others.
+    unreadable = {pk: None for pk, blocks in zip(ids, found, strict=True) if blocks is None}
+    if unreadable:
+        raise NotFound(file_version_ids=[str(pk) for pk in unreadable])
+    placed = [blocks or [] for blocks in found]
+    places, sources = _sources(store, [block for blocks in placed for block in blocks])
     return Downloads(
         versions=tuple(
             VersionDownload(
@@ -91,18 +97,15 @@ def downloads(*, store: ObjectStore, ranges: Sequence[VersionRange]) -> Download
                 ),
                 next_index,
             )
-            for each, blocks, (_, _, next_index) in zip(ranges, found, wanted, strict=True)
+            for each, blocks, (_, _, next_index) in zip(ranges, placed, wanted, strict=True)
         ),
         sources=tuple(sources),
     )
 
 
 def _readable_lists(file_version_ids: Sequence[UUID]) -> dict[UUID, BlockList]:
-    lists = BlockList.objects.exclude(state=ListState.RELEASED).in_bulk(file_version_ids)
-    for pk in file_version_ids:
-        if pk not in lists:
-            raise NotFound(file_version_id=str(pk))
-    return lists
+    """Those of the versions whose lists are not released, by id."""
+    return BlockList.objects.exclude(state=ListState.RELEASED).in_bulk(file_version_ids)
 
 
 def _ends(lists: Mapping[UUID, BlockList]) -> dict[UUID, int]:
@@ -116,12 +119,16 @@ def _ends(lists: Mapping[UUID, BlockList]) -> dict[UUID, int]:
     return {pk: 0 if index is None else index + 1 for pk, index in found}
 
 
-def _placed_in(lists: Mapping[UUID, BlockList], wanted: Sequence[Span]) -> list[list[Placed]]:
-    """The blocks of each span. Raises NotFound where one is not readable."""
+def _placed_in(
+    lists: Mapping[UUID, BlockList], wanted: Sequence[Span]
+) -> list[list[Placed] | None]:
+    """The blocks of each span; None where one of them, or the version, is not readable."""
     # Thousands of small files, each wanted whole, are one query.
     by_range: dict[tuple[int, int | None], list[UUID]] = {}
     for pk, start, end in wanted:
-        by_range.setdefault((start, end), []).append(pk)
+        if pk in lists:
+            by_range.setdefault((start, end), []).append(pk)
+    unreadable: set[Span] = {span for span in wanted if span[0] not in lists}
     found: dict[Span, list[Placed]] = {}
     for (start, end), ids in by_range.items():
         rows = proofs.rows_of(ids).filter(block_sequence_index__gte=start)
@@ -144,11 +151,12 @@ def _placed_in(lists: Mapping[UUID, BlockList], wanted: Sequence[Span]) -> list[
             if not is_ready and (
                 lists[pk].state != ListState.COMMITTED or state == BlockState.AWAITED
             ):
-                raise NotFound(file_version_id=str(pk))
+                unreadable.add((pk, start, end))
+                continue
             found.setdefault((pk, start, end), []).append(
                 Placed(index, block_hash, size_bytes, location, offset, whole)
             )
-    return [found.get(each, []) for each in wanted]
+    return [None if span in unreadable else found.get(span, []) for span in wanted]
 
 
 def _sources(
@@ -193,8 +201,8 @@ def stream(
     """
     if start < 0 or length < 0:
         raise InvalidRequest("start and length are at least 0.")
-    block_list = _readable_lists([file_version_id])[file_version_id]
-    if (
+    block_list = _readable_lists([file_version_id]).get(file_version_id)
+    if block_list is None or (
         block_list.state == ListState.OPEN
         and proofs.rows_of([file_version_id]).filter(is_ready=False).exists()
     ):
@@ -280,6 +288,8 @@ def _blocks_between(block_list: BlockList, start: int, end: int) -> Iterator[tup
             [blocks] = _placed_in(
                 {block_list.pk: block_list}, [(block_list.pk, index, index + PAGE)]
             )
+            if blocks is None:
+                raise NotFound(file_version_id=str(block_list.pk))
             for block in blocks:
                 if position >= end:
                     return

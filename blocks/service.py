@@ -311,7 +311,11 @@ class BlockService(Protocol):
         """
 
     def get_block_download_urls(self, *, ranges: Sequence[VersionRange]) -> Downloads:
-        """Signed GETs for the blocks of committed versions, neighbours in a pack together."""
+        """Signed GETs for the blocks of committed versions, neighbours in a pack together.
+
+        Raises NotFound with `file_version_ids`, all versions of the call that cannot be read
+        (unknown, released, or without a block), so that the others can be asked for again.
+        """
 
     def read_version(self, *, file_version_id: UUID, start: int, length: int) -> Iterator[bytes]:
         """The bytes [start, start + length) of a committed version, a few hundred KiB at a time.

@@ -30,6 +30,8 @@ from drive_project.common.errors import InvalidRequest, NotFound, UploadExpired
 from drive_project.common.ids import new_id
 from tests.blocks.devices import Device, Door, pack_of, sha256
 from tests.blocks.rpc.served import remote
+from tests.fakes.blocks import FakeBlockService
+from tests.fakes.object_store import FakeObjectStore
 
 BIG = [bytes([65 + number]) * 300_000 for number in range(3)]
 SMALL = [b"small block %d" % number for number in range(5)]
@@ -50,6 +52,7 @@ WORLDS = [
     ),
     # Its threads have connections of their own, so what it writes is really committed.
     pytest.param(("grpc", "local"), id="grpc", marks=pytest.mark.django_db(transaction=True)),
+    pytest.param(("fake", "fake"), id="fake"),
 ]
 
 
@@ -72,24 +75,27 @@ def service(world: tuple[str, str], store: ObjectStore) -> Iterator[BlockService
         case ("grpc", _):
             with remote(LocalBlockService(store)) as service:
                 yield service
+        case _:
+            assert isinstance(store, FakeObjectStore)
+            yield FakeBlockService(store)
 
 
 @pytest.fixture
-def laptop(service: BlockService) -> Device:
+def laptop(service: BlockService, door: Door) -> Device:
     """Alice's, in her namespace."""
-    return Device(service, Door())
+    return Device(service, door)
 
 
 @pytest.fixture
-def phone(service: BlockService, laptop: Device) -> Device:
+def phone(service: BlockService, door: Door, laptop: Device) -> Device:
     """Alice's too: the same namespace."""
-    return Device(service, Door(), namespace_id=laptop.namespace_id)
+    return Device(service, door, namespace_id=laptop.namespace_id)
 
 
 @pytest.fixture
-def stranger(service: BlockService) -> Device:
+def stranger(service: BlockService, door: Door) -> Device:
     """Mallory's, in a namespace of her own."""
-    return Device(service, Door())
+    return Device(service, door)
 
 
 def states(device: Device, blocks: Sequence[bytes]) -> list[LocationState]:
@@ -701,6 +707,20 @@ def test_what_does_not_exist_cannot_be_read_or_copied(laptop: Device) -> None:
         laptop.service.read_version(file_version_id=new_id(), start=0, length=1)
     with pytest.raises(NotFound):
         laptop.service.copy_version(source_version_id=new_id(), version=laptop.version([]))
+
+
+def test_a_refused_download_names_every_version_that_cannot_be_read(laptop: Device) -> None:
+    """So the caller can ask again for the others."""
+    good = laptop.upload(BIG[:1])
+    begun = laptop.version(SMALL)
+    laptop.begin(begun)
+    unknown = new_id()
+    ids = [unknown, good.file_version_id, begun.file_version_id]
+
+    with pytest.raises(NotFound) as refused:
+        laptop.service.get_block_download_urls(ranges=[VersionRange(pk) for pk in ids])
+
+    assert refused.value.extra["file_version_ids"] == [str(unknown), str(begun.file_version_id)]
 
 
 def test_downloads_are_paged(laptop: Device) -> None:
