@@ -1,5 +1,6 @@
 """Where to read the blocks of versions. Always on behalf of a person who may read the file."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -14,6 +15,8 @@ from blocks.service import (
 from drive_project.common.errors import DriveError, InvalidRequest, NotFound
 from files.models import File, FileStatus, FileVersion, User, VersionStatus
 from files.queries.many import files_by_id
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +88,38 @@ def download_files(
             ranges.append(VersionRange(version.pk, each.start_index, count))
     if not ranges:
         return results, ()
-    answer = get_block_service().get_block_download_urls(ranges=ranges)
-    for place, found in zip(places, answer.versions, strict=True):
+    blocks, sources = _blocks_of(ranges)
+    for place, found in zip(places, blocks, strict=True):
         result = results[place]
-        if isinstance(result, FileDownload):
-            results[place] = FileDownload(result.version, found.blocks, result.next_index)
-    return results, answer.sources
+        if found is None:
+            results[place] = NotFound("This version cannot be read now.")
+        elif isinstance(result, FileDownload):
+            results[place] = FileDownload(result.version, found, result.next_index)
+    return results, sources
+
+
+def _blocks_of(
+    ranges: Sequence[VersionRange],
+) -> tuple[list[Sequence[BlockDownload] | None], Sequence[Source]]:
+    """The blocks of each range, None for a version that cannot be read, and their sources."""
+    unreadable: set[UUID] = set()
+    while left := [each for each in ranges if each.file_version_id not in unreadable]:
+        try:
+            answer = get_block_service().get_block_download_urls(ranges=left)
+            break
+        except NotFound as error:
+            named = {UUID(pk) for pk in error.extra.get("file_version_ids", ())}
+            if named <= unreadable:
+                raise
+            for version_id in named:
+                logger.error("Version %s is visible, yet its blocks cannot be read.", version_id)
+            unreadable |= named
+    else:
+        return [None] * len(ranges), ()
+    found = iter(answer.versions)
+    return [
+        None if each.file_version_id in unreadable else next(found).blocks for each in ranges
+    ], answer.sources
 
 
 def download_file(*, user: User, wanted: WantedFile) -> tuple[FileDownload, Sequence[ExactBlock]]:

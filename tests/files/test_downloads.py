@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from blocks.models import Block, BlockList, BlockState, ListState
 from blocks.service import MAX_BLOCKS_PER_CALL
 from tests.files.uploading import Uploader, cut, send, sha256
 
@@ -159,6 +160,26 @@ def test_a_file_in_the_trash_can_still_be_read(on_laptop, on_phone):
     on_phone.api.delete(f"/files/{file['file_id']}", {}, if_match=file["rev"])
 
     assert on_laptop.read(file["file_id"]) == b"kept"
+
+
+def test_one_that_cannot_be_read_leaves_the_others(on_laptop, caplog):
+    """The two databases disagree, as after a restore of only one of them."""
+    files = [on_laptop.put(b"%d" % n, name=f"{n}")["file"] for n in range(4)]
+    unknown, blockless = files[1], files[3]
+    BlockList.objects.filter(pk=unknown["current_version_id"]).update(state=ListState.RELEASED)
+    Block.objects.filter(pk=sha256(b"3")).update(state=BlockState.AWAITED, size_bytes=None)
+    items = [{"file_id": each["file_id"]} for each in [*files, files[0]]]
+    answer = fetch(on_laptop.api, items)
+
+    results = answer["items"]
+    assert [result["status"] for result in results] == [200, 404, 200, 404, 200]
+    for index, content in ((0, b"0"), (2, b"2"), (4, b"0")):
+        assert assembled(answer, results[index]) == content
+    for lost in (unknown, blockless):
+        assert lost["current_version_id"] in caplog.text
+        assert on_laptop.api.get(f"/files/download/{lost['file_id']}").status_code == 404
+        [alone] = fetch(on_laptop.api, [{"file_id": lost["file_id"]}])["items"]
+        assert alone["problem"]["code"] == "not-found"
 
 
 def test_many_files_cost_no_more_queries_than_one(on_laptop):
