@@ -5,11 +5,12 @@ transaction after it. A crash in between leaves a change of the disk that the ne
 finds and the planner recognises.
 """
 
+import errno
 import os
 from dataclasses import replace
 
 from sync_client import compare
-from sync_client.errors import PathProblem
+from sync_client.errors import PathProblem, path_problem
 from sync_client.names import PARKED_PREFIX, printable
 from sync_client.nodes import Intent, LocalNode
 from sync_client.operations import Action, Operation
@@ -81,7 +82,7 @@ def _guarded(bench: Workbench, operation: Operation, touched: set[Path]) -> None
         bench.look_again(folder)
         _look_at_target(bench, operation)
     except OSError as error:
-        bench.set_aside(operation, _code_of(error), f"{error.strerror}.")
+        bench.trouble(operation, path_problem(printable(folder), error), folder)
 
 
 class _Elsewhere(Exception):
@@ -102,12 +103,6 @@ def _look_at_target(bench: Workbench, operation: Operation) -> None:
         target = node.local_id if node is not None else None
     if target is not None and bench.trees.local(target) is not None:
         bench.look_again(bench.trees.path_of(target))
-
-
-def _code_of(error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return "no-permission"
-    return {28: "disk-full", 30: "read-only", 36: "name-too-long"}.get(error.errno or 0, "disk")
 
 
 def _hash(bench: Workbench, local: LocalNode) -> None:
@@ -245,7 +240,8 @@ def _delete(bench: Workbench, operations: list[Operation]) -> None:
         except (FileNotFoundError, NotADirectoryError):
             bench.look_again(intent.path[:-1])
         except OSError as error:
-            _set_aside_deletion(bench, intent, error)
+            operation = Operation(Action.DELETE_LOCAL, intent.item_id, intent.local_id)
+            bench.trouble(operation, path_problem(printable(intent.path), error), ())
     removed: list[tuple[Operation, LocalNode]] = []
     for operation, local, path in folders:
         try:
@@ -253,7 +249,9 @@ def _delete(bench: Workbench, operations: list[Operation]) -> None:
             removed.append((operation, local))
         except (FileNotFoundError, NotADirectoryError):
             bench.look_again(path[:-1])
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                bench.trouble(operation, path_problem(printable(path), error), ())
             # Not empty after all: what is in it was not known.
             bench.look_again(path)
     # Looked at only now: a program that had a file open may have written to it meanwhile.
@@ -309,10 +307,3 @@ def _record_gone(bench: Workbench, item_id: str, local_id: int) -> None:
     bench.trees.drop_local(local_id)
     if bench.trees.remote(item_id) is None or not bench.trees.in_view(item_id):
         bench.trees.drop_synced(item_id)
-
-
-def _set_aside_deletion(bench: Workbench, intent: Intent, error: OSError) -> None:
-    operation = Operation(Action.DELETE_LOCAL, intent.item_id, intent.local_id)
-    bench.set_aside(
-        operation, _code_of(error), f"{printable(intent.path)} cannot be removed: {error.strerror}."
-    )

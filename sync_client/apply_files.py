@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sync_client.apply_disk import give_back, same_but_for_rename, settle_taken
-from sync_client.errors import ApiProblem, PathProblem, SyncError
+from sync_client.errors import ApiProblem, PathProblem, SyncError, path_problem
 from sync_client.feed import remote_item
 from sync_client.names import printable
 from sync_client.nodes import Intent, LocalNode, RemoteItem, SyncedItem
@@ -112,7 +112,11 @@ def _file_to_send(bench: Workbench, operation: Operation) -> FileToSend | None:
     if local is None:
         return None
     path = trees.path_of(local.local_id)
-    seen = bench.fs.observe(path)
+    try:
+        seen = bench.fs.observe(path)
+    except PathProblem as problem:
+        bench.trouble(operation, problem, path[:-1])
+        return None
     if seen is None or seen.kind is not Kind.FILE:
         bench.look_again(path[:-1])
         return None
@@ -339,7 +343,7 @@ def _place(
         except (FileExistsError, FileNotFoundError, NotADirectoryError):
             bench.look_again(intent.path[:-1], intent.path[:-2])
         except OSError as error:
-            bench.set_aside(operation, "disk", f"{error.strerror}.")
+            bench.trouble(operation, path_problem(printable(intent.path), error), ())
     # Checked only now: a program that had a file open may have written to it meanwhile.
     staged = bench.fs.staged() if displaced else {}
     for intent, _ in done:
@@ -359,7 +363,11 @@ def _intent(
     local = trees.local(operation.local_id) if operation.local_id is not None else None
     if local is not None:
         path = trees.path_of(local.local_id)
-        seen = bench.fs.observe(path)
+        try:
+            seen = bench.fs.observe(path)
+        except PathProblem as problem:
+            bench.trouble(operation, problem, path[:-1])
+            return None
         if seen is None or seen.signature != local.signature:
             # Not what was planned on: look, then plan again. The staged file stays.
             bench.look_again(path[:-1])
@@ -489,7 +497,10 @@ def _was_placed(bench: Workbench, intent: Intent, staged: dict[str, Signature]) 
             # Without exchange, the old file goes first; nothing has come in its place.
             give_back(bench, Displaced(aside, staged[aside]), intent.path)
         return False
-    seen = bench.fs.observe(intent.path)
+    try:
+        seen = bench.fs.observe(intent.path)
+    except PathProblem:
+        seen = None
     was_placed = seen is not None and _is_the_download(intent, seen.signature)
     if intent.step == "exchange":
         if there is not None:

@@ -10,6 +10,8 @@ SyncError
     └── RootMissing     the folder or its marker is gone: never a deletion (exit 7)
 """
 
+import errno
+import os
 from typing import Any
 
 
@@ -32,6 +34,26 @@ class PathProblem(SyncError):
         super().__init__(message)
         self.path = path
         self.code = code
+
+
+def path_problem(path: str, error: OSError) -> PathProblem:
+    """What the system's refusal of one path means to a person."""
+    code, message = _REFUSALS.get(error.errno or 0, ("disk", f"{os.strerror(error.errno or 0)}."))
+    return PathProblem(path, code, message)
+
+
+_NO_SPACE = ("disk-full", "There is no space left on this disk.")
+_NO_PERMISSION = ("no-permission", "The system does not permit it.")
+_REFUSALS = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: ("read-only", "The disk can only be read."),
+    errno.ENAMETOOLONG: ("name-too-long", "The name is too long for this disk."),
+    errno.EXDEV: ("other-file-system", "Another file system is mounted here."),
+    errno.EBUSY: ("other-file-system", "Another file system is mounted here."),
+}
 
 
 class ApiProblem(SyncError):

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sync_client import chunker, linux
-from sync_client.errors import PathProblem, RootMissing
+from sync_client.errors import PathProblem, RootMissing, path_problem
 from sync_client.names import OWN_FOLDER, printable
 from sync_client.ports import Displaced, Kind, Observation, Path, Signature
 
@@ -89,27 +89,27 @@ class LocalFileSystem:
         found: list[Observation] = []
         try:
             with self._folder(path) as folder:
-                device = linux.statx(folder, "").device
+                mount = linux.statx(folder, "").mount
                 for name in os.listdir(folder):
                     if not path and name == OWN_FOLDER:
                         continue
                     # Gone between the listing and now: not there.
                     with contextlib.suppress(FileNotFoundError):
-                        found.append(_observation(folder, name, device))
+                        found.append(_observation(folder, name, mount))
         except OSError as error:
             if isinstance(error, FileNotFoundError | NotADirectoryError):
                 raise
-            raise PathProblem(
-                printable(path), "unreadable", f"The folder cannot be read: {error.strerror}."
-            ) from error
+            raise _unreadable(path, error) from error
         return found
 
     def observe(self, path: Path) -> Observation | None:
         try:
             with self._parent(path) as (folder, name):
-                return _observation(folder, name, linux.statx(folder, "").device)
+                return _observation(folder, name, linux.statx(folder, "").mount)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise _unreadable(path[:-1], error) from error
 
     def content_hash(self, path: Path) -> tuple[str, Signature]:
         digest = hashlib.sha256()
@@ -286,6 +286,7 @@ class LocalFileSystem:
         """A folder below the root, reached without following a link."""
         descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            mount = linux.statx(descriptor, "").mount
             for name in path:
                 try:
                     below = os.open(name, _FOLDER_FLAGS, dir_fd=descriptor)
@@ -296,6 +297,9 @@ class LocalFileSystem:
                     raise
                 os.close(descriptor)
                 descriptor = below
+            if path and linux.statx(descriptor, "").mount != mount:
+                # Something was mounted over a folder of ours, which is still there below it.
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path[-1])
             yield descriptor
         finally:
             os.close(descriptor)
@@ -425,11 +429,20 @@ def _opened(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _observation(folder: int, name: str, device: tuple[int, int]) -> Observation:
+def _observation(folder: int, name: str, mount: tuple[int, ...]) -> Observation:
     status = linux.statx(folder, name)
     # Another file system mounted below the root: nothing can be renamed into it.
-    kind = status.kind if status.device == device else Kind.OTHER
-    return Observation(name=name, kind=kind, signature=status.signature)
+    apart = "other-file-system" if status.mount != mount else None
+    kind = status.kind if apart is None else Kind.OTHER
+    return Observation(name=name, kind=kind, signature=status.signature, apart=apart)
+
+
+def _unreadable(path: Path, error: OSError) -> PathProblem:
+    if error.errno == errno.EXDEV:
+        return path_problem(printable(path), error)
+    return PathProblem(
+        printable(path), "unreadable", f"The folder cannot be read: {error.strerror}."
+    )
 
 
 def _mode(mode: int, executable: bool) -> int:

@@ -11,28 +11,30 @@ from sync_client.ports import Kind, Signature
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
+AT_NO_AUTOMOUNT = 0x800
 AT_EMPTY_PATH = 0x1000
 STATX_BASIC_STATS = 0x7FF
 STATX_BTIME = 0x800
+STATX_MNT_ID = 0x1000
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 
 # What a file system says that does not know the flags of renameat2.
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
-# struct statx: mask, mode, inode, size; birth, change and modification time; device.
-_STATX = struct.Struct("@I24xHxxQQ32xqI4xqI4xqI4x8xII112x")
+# struct statx: mask, mode, inode, size; birth, change and modification time; device, mount.
+_STATX = struct.Struct("@I24xHxxQQ32xqI4xqI4xqI4x8xIIQ104x")
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What statx says about one entry."""
+    """What statx says about one entry. `mount`: the file system it is on, and where that is
+    mounted; nothing can be renamed from one to another."""
 
     kind: Kind
     mode: int
-    device: tuple[int, int]
+    mount: tuple[int, ...]
     signature: Signature
 
 
@@ -40,10 +42,11 @@ def statx(directory: int, name: str) -> Status:
     """An entry of an open folder, symlinks not followed; "" is the open file itself."""
     # A buffer of its own for every call: other threads hash files at the same time.
     buffer = ctypes.create_string_buffer(256)
-    flags = AT_SYMLINK_NOFOLLOW if name else AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH
-    if _libc.statx(directory, os.fsencode(name), flags, STATX_BASIC_STATS | STATX_BTIME, buffer):
+    flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (0 if name else AT_EMPTY_PATH)
+    wanted = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID
+    if _libc.statx(directory, os.fsencode(name), flags, wanted, buffer):
         _raise(name)
-    mask, mode, inode, size, birth, birth_ns, change, change_ns, modified, modified_ns, *device = (
+    mask, mode, inode, size, birth, birth_ns, change, change_ns, modified, modified_ns, *mount = (
         _STATX.unpack(buffer)
     )
     if stat.S_ISREG(mode):
@@ -55,7 +58,7 @@ def statx(directory: int, name: str) -> Status:
     return Status(
         kind=kind,
         mode=mode,
-        device=(device[0], device[1]),
+        mount=tuple(mount),
         signature=Signature(
             inode=inode,
             size_bytes=size if kind is Kind.FILE else 0,

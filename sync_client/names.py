@@ -6,7 +6,7 @@ and listed, never renamed or dropped.
 
 import unicodedata
 
-from sync_client.ports import Kind
+from sync_client.ports import Kind, Observation
 
 MAX_NAME_BYTES = 255
 
@@ -35,17 +35,23 @@ def is_parked(name: str) -> bool:
     return name.startswith(PARKED_PREFIX)
 
 
-def refusal(name: str, kind: Kind) -> tuple[str, str] | None:
-    """Why an entry of the disk cannot be on the server: (code, message), or None if it can."""
-    if kind is Kind.OTHER:
-        return "not-a-file", "Only files and folders are synced; this is a link or a device."
+# Why an entry of the disk cannot be on the server, for people.
+REFUSALS = {
+    "not-a-file": "Only files and folders are synced; this is a link or a device.",
+    "invalid-name": "The name is not valid UTF-8, or longer than 255 bytes.",
+    "other-file-system": "Another file system is mounted here; it is left alone.",
+}
+
+
+def refusal(seen: Observation) -> str | None:
+    """Why an entry of the disk cannot be on the server, a code; None if it can."""
+    if seen.kind is Kind.OTHER:
+        return seen.apart or "not-a-file"
     try:
-        encoded = name.encode()
+        encoded = seen.name.encode()
     except UnicodeEncodeError:
-        return "invalid-name", "The name is not valid UTF-8."
-    if len(encoded) > MAX_NAME_BYTES:
-        return "invalid-name", f"The name is longer than {MAX_NAME_BYTES} bytes."
-    return None
+        return "invalid-name"
+    return "invalid-name" if len(encoded) > MAX_NAME_BYTES else None
 
 
 def refusal_of_remote(name: str, *, at_root: bool) -> tuple[str, str] | None:

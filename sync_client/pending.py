@@ -6,18 +6,13 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from sync_client import rail
-from sync_client.names import printable
+from sync_client.names import REFUSALS, printable
 from sync_client.nodes import Intent, RemoteItem
 from sync_client.ports import Clock, Path, Randomness, Signature
 from sync_client.trees import Trees
 
 # The server remembers the key of a completed request this long.
 OP_ID_KEPT_NS = 30 * 24 * 3600 * 1_000_000_000
-
-MESSAGES = {
-    "not-a-file": "Only files and folders are synced; this is a link or a device.",
-    "invalid-name": "The name is not valid UTF-8, or longer than 255 bytes.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +153,7 @@ def read_status(trees: Trees) -> Status:
         held_deletions=held,
         problems=sorted(
             (
-                Problem(each.path, each.code, each.message or MESSAGES.get(each.code, ""))
+                Problem(each.path, each.code, each.message or REFUSALS.get(each.code, ""))
                 for each in problems
             ),
             key=lambda problem: problem.path,

@@ -48,11 +48,16 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One entry of a folder as a scan saw it."""
+    """One entry of a folder as a scan saw it.
+
+    apart: the code of the reason why it is not ours whatever it is, such as another file
+    system that is mounted there. Its kind is `other` then, and what it covers is unknown.
+    """
 
     name: str
     kind: Kind
     signature: Signature
+    apart: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class FileSystem(Protocol):
         """The entries of a folder, without the client's own. Raises PathProblem if unreadable."""
 
     def observe(self, path: Path) -> Observation | None:
-        """One entry; None where nothing is."""
+        """One entry; None where nothing is. Raises PathProblem where it cannot be told."""
 
     def content_hash(self, path: Path) -> tuple[str, Signature]:
         """SHA-256 of a file's content, and the signature it had before and after.

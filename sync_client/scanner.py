@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from sync_client.errors import PathProblem
-from sync_client.names import refusal
+from sync_client.names import REFUSALS, refusal
 from sync_client.nodes import ROOT_ID, LocalNode
 from sync_client.ports import Clock, FileSystem, Kind, Observation, Path, Signature
 from sync_client.trees import Trees
@@ -79,6 +79,8 @@ class _Run:
         self._missing: list[LocalNode] = []
         # Folders at whose name another folder stands now.
         self._replaced: list[tuple[LocalNode, Observation]] = []
+        # What could not be read the last time.
+        self._unreadable = trees.unreadable_ids()
 
     def finish(self, now_ns: int) -> Scan:
         """Drop what was not found anywhere; only now is it known that it did not move."""
@@ -111,7 +113,8 @@ class _Run:
                 # Gone since its parent was listed; what was in it is unknown for now.
                 self._scan.again.add(path[:-1])
                 continue
-            self._trees.put_readable(local_id)
+            if local_id in self._unreadable:
+                self._trees.put_readable(local_id)
             known = {node.name: node for node in self._trees.local_children(local_id)}
             for seen in found:
                 self._compare(local_id, path, known.pop(seen.name, None), seen)
@@ -121,6 +124,13 @@ class _Run:
         self, parent_id: int, path: Path, node: LocalNode | None, seen: Observation
     ) -> None:
         here = (*path, seen.name)
+        if node is not None and seen.apart is not None and node.set_aside is None:
+            # Covered by something that is not ours: unknown, with all below it, not gone.
+            self._trees.put_unreadable(node.local_id, seen.apart, REFUSALS[seen.apart])
+            return
+        was_unreadable = node is not None and node.local_id in self._unreadable
+        if was_unreadable and node is not None and seen.kind is Kind.FILE:
+            self._trees.put_readable(node.local_id)
         if node is None or node.kind is not seen.kind:
             if node is not None:
                 self._missing.append(node)
@@ -128,14 +138,13 @@ class _Run:
         elif seen.kind is Kind.FOLDER:
             if node.signature.identity != seen.signature.identity:
                 self._replaced.append((node, seen))
-            elif self._is_recursive:
+            elif self._is_recursive or was_unreadable:
                 self._stack.append((node.local_id, here))
         elif node.signature != seen.signature:
             self._trees.put_local(replace(node, signature=seen.signature, content_hash=None))
 
     def _appear(self, parent_id: int, here: Path, seen: Observation) -> None:
         """Something at a path where nothing of its kind was known."""
-        refused = refusal(seen.name, seen.kind)
         node = self._moved_here(here, seen) or LocalNode(
             local_id=self._remembered_id(seen),
             parent_id=parent_id,
@@ -153,7 +162,7 @@ class _Run:
                 name=seen.name,
                 signature=seen.signature,
                 content_hash=node.content_hash if keeps_hash else None,
-                set_aside=refused[0] if refused else None,
+                set_aside=refusal(seen),
             )
         )
         if seen.kind is Kind.FOLDER:
@@ -170,7 +179,11 @@ class _Run:
             old = self._trees.path_of(node.local_id)
             if old == here or old == here[: len(old)]:
                 continue
-            now = self._fs.observe(old)
+            try:
+                now = self._fs.observe(old)
+            except PathProblem:
+                # Nobody can tell whether it left: then it did not.
+                continue
             if now is None or now.kind is not seen.kind:
                 return node
             if now.kind is Kind.FOLDER and now.signature.identity != seen.signature.identity:

@@ -4,7 +4,6 @@ Nothing reaches a staged file whose hash was not checked; what is staged already
 again before it counts.
 """
 
-import errno
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -13,7 +12,7 @@ from typing import Any
 
 from sync_client.api import problem_error
 from sync_client.chunker import block_hash_of
-from sync_client.errors import ApiProblem, PathProblem, SyncError, Transient
+from sync_client.errors import ApiProblem, PathProblem, SyncError, Transient, path_problem
 from sync_client.ports import (
     Api,
     BlockRef,
@@ -292,14 +291,7 @@ class Fetcher:
             self._fail(assembly, error)
 
     def _fail(self, assembly: Assembly, error: OSError) -> None:
-        is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        assembly.failure = PathProblem(
-            assembly.file.staged,
-            "disk-full" if is_full else "unwritable",
-            "There is no space left on this disk."
-            if is_full
-            else f"The file cannot be written: {error.strerror}.",
-        )
+        assembly.failure = path_problem(assembly.file.staged, error)
 
 
 def _groups(files: Sequence[FileToFetch]) -> Iterator[list[FileToFetch]]:

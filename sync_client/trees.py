@@ -378,6 +378,10 @@ class Trees:
         """A folder could not be listed: what is below stays as it was last seen."""
         self._run("INSERT OR REPLACE INTO unreadable VALUES (?, ?, ?)", (local_id, code, message))
 
+    def unreadable_ids(self) -> set[int]:
+        """Nodes that could not be looked at when last seen."""
+        return {row[0] for row in self._run("SELECT local_id FROM unreadable")}
+
     def put_readable(self, local_id: int) -> None:
         self._run("DELETE FROM unreadable WHERE local_id = ?", (local_id,))
 

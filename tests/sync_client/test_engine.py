@@ -3,6 +3,8 @@
 import os
 import pathlib
 import shutil
+import subprocess
+from collections.abc import Callable
 
 import pytest
 
@@ -663,6 +665,57 @@ def test_an_unreadable_folder_is_unknown_and_not_empty(
     assert not result.is_settled
     monkeypatch.undo()
     assert laptop.sync().is_settled
+
+
+@pytest.fixture
+def mount(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Mounts something over a folder, until the test ends."""
+
+    def mounted(folder: pathlib.Path, *arguments: str) -> None:
+        done = subprocess.run(["mount", *arguments, folder], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip(f"mounting is not permitted here: {done.stderr.decode()}")
+        request.addfinalizer(lambda: subprocess.run(["umount", folder], check=False))
+
+    return mounted
+
+
+@pytest.mark.parametrize("what", ["another disk", "another folder of the same disk"])
+def test_what_is_mounted_over_a_folder_deletes_nothing_below_it(
+    laptop: Device, server: FakeServer, mount, tmp_path: pathlib.Path, what: str
+):
+    folder = laptop.root / "photos"
+    (folder / "2026").mkdir(parents=True)
+    (folder / "2026" / "a").write_text("a")
+    (folder / "b").write_text("b")
+    laptop.sync()
+    before = server.tree()
+
+    if what == "another disk":
+        mount(folder, "-t", "tmpfs", "tmpfs")
+    else:
+        (tmp_path / "elsewhere").mkdir()
+        mount(folder, "--bind", str(tmp_path / "elsewhere"))
+    (folder / "stranger").write_text("not ours")
+    (laptop.root / "beside").write_text("goes on")
+    server.folder("photos", "new")
+    server.put("photos", "new", "c", content=b"c")
+    result = laptop.sync()
+    laptop.engine.cycle(dirty={("photos",), ("photos", "2026")})
+
+    assert before.items() <= server.tree().items()
+    assert server.tree()["beside",] == b"goes on"
+    assert ("photos", "stranger") not in server.tree()
+    assert [each.name for each in folder.iterdir()] == ["stranger"]
+    assert not result.is_settled
+    assert codes(laptop)["photos"] == "other-file-system"
+
+    subprocess.run(["umount", folder], check=True)
+    laptop.clock.ahead_ns += 600_000_000_000
+    settle(laptop)
+    assert laptop.sync().is_settled
+    assert laptop.tree() == server.tree()
+    assert server.tree()["photos", "2026", "a"] == b"a"
 
 
 def test_a_missing_root_or_marker_stops_everything(laptop: Device, server: FakeServer):
