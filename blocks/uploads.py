@@ -114,7 +114,7 @@ def create_packs(
     if sum(len(pack.blocks) for pack in packs) > MAX_BLOCKS_PER_CALL:
         raise InvalidRequest(f"At most {MAX_BLOCKS_PER_CALL} blocks in the packs of one call.")
     for pack in packs:
-        _check_pack(pack)
+        check_pack(pack)
     now = timezone.now()
     with block_transaction():
         packed: list[list[list[str | int]]] = [
@@ -153,7 +153,7 @@ def create_packs(
     return [_signed(store, uploads[place], now) for place in places]
 
 
-def _check_pack(pack: NewPack) -> None:
+def check_pack(pack: NewPack) -> None:
     check_hash(pack.sha256)
     end = 0
     seen = set()

@@ -13,6 +13,7 @@ from typing import cast
 import grpc
 
 from blocks.rpc import blocks_pb2
+from blocks.rpc.limits import MAX_FAILURE_BYTES
 from drive_project.common.errors import (
     DriveError,
     InternalError,
@@ -50,6 +51,9 @@ def tell(error: DriveError, context: grpc.ServicerContext) -> None:
     failure = blocks_pb2.Failure(
         code=error.code, detail=error.detail, extra_json=json.dumps(error.extra, default=str)
     )
+    if failure.ByteSize() > MAX_FAILURE_BYTES:
+        # Better the error without its data than a broken call.
+        failure.extra_json = "{}"
     context.set_trailing_metadata(
         (
             (FAILURE_KEY, failure.SerializeToString()),

@@ -7,7 +7,9 @@ PAGE_BYTES = 512 * 1024
 # What either side accepts in one message: a page and its last element, which a version of
 # MAX_BLOCKS_PER_CALL blocks makes a megabyte, and a request that a batch of them fills.
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-# A thousand hashes of missing blocks fit into an error.
+# An error with a thousand hashes of missing blocks fits. In base64 and with the rest around
+# it, it stays below the limit of metadata.
+MAX_FAILURE_BYTES = 160 * 1024
 MAX_METADATA_BYTES = 256 * 1024
 
 Option = tuple[str, int | str]

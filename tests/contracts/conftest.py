@@ -1,4 +1,4 @@
-"""The stores that the contracts are held to: local disk, and two real S3 servers."""
+"""The stores that the contracts are held to: local disk, two real S3 servers, and the fake."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,8 @@ from django.test import override_settings
 
 from blocks.s3 import S3ObjectStore
 from blocks.storage import LocalObjectStore, ObjectStore
+from tests.blocks.devices import Door
+from tests.fakes.object_store import FakeDoor, FakeObjectStore
 from tests.services.s3 import PrivateS3, S3Address
 
 SECRET = "a key of the contract tests, as long as one has to be, or a little longer"
@@ -15,6 +17,7 @@ STORES = [
     pytest.param("local", id="local-disk"),
     pytest.param("strict", id="s3-strict", marks=pytest.mark.s3),
     pytest.param("lax", id="s3-lax", marks=pytest.mark.s3),
+    pytest.param("fake", id="fake"),
 ]
 
 
@@ -43,7 +46,7 @@ def s3_store(address: S3Address, public_endpoint: str = "") -> S3ObjectStore:
 
 @pytest.fixture(params=STORES)
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which store a test runs on: local, strict or lax."""
+    """Which store a test runs on: local, strict, lax or fake."""
     name: str = request.param
     return name
 
@@ -53,6 +56,14 @@ def store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
     if kind == "local":
         with override_settings(BLOCKS_DIR=tmp_path / "blocks", SECRET_KEY=SECRET):
             yield LocalObjectStore(tmp_path / "blocks", secret_key=SECRET)
+    elif kind == "fake":
+        yield FakeObjectStore()
     else:
         server: PrivateS3 = request.getfixturevalue(f"{kind}_s3")
         yield s3_store(server.new_bucket())
+
+
+@pytest.fixture
+def door(store: ObjectStore) -> Door:
+    """Where a device carries out the requests that this store signs."""
+    return FakeDoor(store) if isinstance(store, FakeObjectStore) else Door()

@@ -53,11 +53,6 @@ def moved(signed: SignedRequest, old: str, new: str, method: str = "") -> Signed
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
-
-
-@pytest.fixture
 def there(store: ObjectStore, door: Door) -> str:
     """The location of DATA, put there by a signed URL."""
     location = location_of(DATA)
