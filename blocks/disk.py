@@ -15,7 +15,11 @@ from drive_project.common.errors import ObjectExists, WrongBytes
 INCOMING = "incoming"
 
 # Folders of two hex digits whose own entry, and those above, this process has fsynced.
-_durable: set[Path] = set()
+_durable_folders: set[Path] = set()
+# Locations whose entries it has fsynced, the latest last.
+_durable_objects: dict[str, None] = {}
+_durable_lock = threading.Lock()
+DURABLE_OBJECTS_REMEMBERED = 100_000
 
 
 class IncomingFile:
@@ -73,34 +77,53 @@ class IncomingFile:
             raise WrongBytes("The SHA-256 of the body is another one.")
         os.fsync(self._file.fileno())
         place = self._root / location
+        try:
+            self._link(place)
+        except FileExistsError as error:
+            # Whoever wrote it may have died before its last fsync, or not come to it yet.
+            make_durable(self._root, location)
+            raise ObjectExists() from error
+        make_durable(self._root, location)
+
+    def _link(self, place: Path) -> None:
+        """Give the draft its name. A link, since a rename would overwrite."""
         while True:
             place.parent.mkdir(parents=True, exist_ok=True)
             try:
-                # A link, since a rename would overwrite.
                 place.hardlink_to(self._draft)
-                break
-            except FileExistsError as error:
-                raise ObjectExists() from error
             except FileNotFoundError:
+                if not self._draft.exists():
+                    raise
                 # A deletion took the empty folder away between the two steps.
                 continue
-        self._make_durable(place.parent)
+            return
 
-    def _make_durable(self, folder: Path) -> None:
-        """Fsync the entries that lead to a file in this folder.
 
-        Whoever made the folders: another upload that did may not have come to its own fsync
-        yet. Those above the hash's are never removed, so once for each process is enough.
-        """
-        _fsync_folder(folder)
-        _fsync_folder(folder.parent)
+def make_durable(root: Path, location: str) -> None:
+    """Fsync the entries that lead to an object whose bytes are on the disk already.
+
+    Whoever made the folders: another upload that did may not have come to its own fsync yet.
+    Those above the hash's are never removed, so once for each process is enough.
+    """
+    folder = (root / location).parent
+    _fsync_folder(folder)
+    _fsync_folder(folder.parent)
+    if folder.parent not in _durable_folders:
         for above in folder.parent.parents:
-            if folder.parent in _durable:
-                break
             _fsync_folder(above)
-            if above == self._root:
+            if above == root:
                 break
-        _durable.add(folder.parent)
+        _durable_folders.add(folder.parent)
+    with _durable_lock:
+        _durable_objects[location] = None
+        if len(_durable_objects) > DURABLE_OBJECTS_REMEMBERED:
+            # The oldest; by then its upload has long been looked at.
+            del _durable_objects[next(iter(_durable_objects))]
+
+
+def is_known_durable(location: str) -> bool:
+    """Whether this process has seen the object survive: `make_durable` has returned."""
+    return location in _durable_objects
 
 
 def remove(root: Path, location: str) -> None:

@@ -59,7 +59,7 @@ class ObjectStore(Protocol):
         """A right to read an object, or only `length` bytes of it from `start`."""
 
     def sizes(self, locations: Sequence[str]) -> dict[str, int]:
-        """The sizes of those objects that are there."""
+        """The sizes of those objects that are there, and would be after a power cut."""
 
     def read(self, location: str, *, start: int = 0, length: int | None = None) -> bytes | None:
         """The object, or a part of it (shorter where it ends before); None where it is not."""
@@ -118,8 +118,12 @@ class LocalObjectStore:
         for location in locations:
             try:
                 found[location] = self._files.size(location)
+                # Seen is not yet safe: its PUT may still be on the way to its last fsync, or
+                # may have died there.
+                if not disk.is_known_durable(location):
+                    disk.make_durable(self._root, location)
             except FileNotFoundError:
-                continue
+                found.pop(location, None)
         return found
 
     def read(self, location: str, *, start: int = 0, length: int | None = None) -> bytes | None:

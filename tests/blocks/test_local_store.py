@@ -349,6 +349,44 @@ def test_a_finished_file_is_never_overwritten(blocks_dir: Path) -> None:
     assert files_below(blocks_dir) == [location]
 
 
+@pytest.mark.parametrize("is_seen_first", [True, False], ids=["seen", "sent-again"])
+def test_what_was_written_before_a_crash_is_made_durable_before_it_counts(
+    store: LocalObjectStore,
+    blocks_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_seen_first: bool,
+) -> None:
+    location = location_of(DATA)
+    folder = str((blocks_dir / location).parent)
+    synced: list[str] = []
+    sync = os.fsync
+
+    def fsync(handle: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{handle}")
+        if path == folder and "the process dies here" not in synced:
+            synced.append("the process dies here")
+            raise OSError("as if it had ended")
+        synced.append(path)
+        sync(handle)
+
+    def write() -> None:
+        with disk.IncomingFile(blocks_dir) as incoming:
+            incoming.write(DATA)
+            incoming.finish(location, size_bytes=len(DATA), sha256=sha256(DATA))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="as if"):
+        write()
+    assert folder not in synced
+
+    if is_seen_first:
+        assert store.sizes([location]) == {location: len(DATA)}
+    else:
+        with pytest.raises(ObjectExists):
+            write()
+    assert folder in synced
+
+
 def test_what_a_crash_left_is_tidied_up_later(
     store: LocalObjectStore, blocks_dir: Path, there: str
 ) -> None:
