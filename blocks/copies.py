@@ -8,7 +8,7 @@ from blocks.models import BlockList, FileVersionBlock, ListState
 from blocks.proofs import rows_of
 from blocks.service import NewVersion
 from blocks.transactions import block_transaction
-from drive_project.common.errors import NotFound, UploadExpired
+from drive_project.common.errors import NotFound
 
 # Rows that are copied in one transaction.
 BATCH = 5_000
@@ -23,13 +23,10 @@ def copy(*, source_version_id: UUID, version: NewVersion) -> None:
     index = 0
     while True:
         with block_transaction():
-            references.open_lists([version])
-            lists = references.lock_lists([source_version_id, version.file_version_id])
+            lists = references.open_lists([version], besides=[source_version_id])
             source = lists.get(source_version_id)
             if source is None or source.state == ListState.RELEASED:
                 raise NotFound(file_version_id=str(source_version_id))
-            if lists[version.file_version_id].state == ListState.RELEASED:
-                raise UploadExpired(file_version_id=str(version.file_version_id))
             copied = _copy_rows(source, version, index)
         if copied < BATCH:
             return

@@ -19,26 +19,33 @@ if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
 
-def use(device_id: UUID, claims: Collection[BlockClaim], now: datetime) -> set[BlockClaim]:
-    """Those of the claims that the device has proved, noted as used; in the caller's
-    transaction, with the blocks locked."""
-    proved: set[BlockClaim] = set()
-    for batch in chunks(sorted(claims, key=lambda claim: claim.block_hash)):
-        wanted = set(batch)
-        good = [
-            proof
-            for proof in BlockProof.objects.select_for_update(of=("self",))
-            .filter(
-                _has_bytes(),
-                device_id=device_id,
-                block_hash__in={claim.block_hash for claim in batch},
-            )
+def proved(device_id: UUID, claims: Collection[BlockClaim]) -> set[BlockClaim]:
+    """Those of the claims that the device has proved.
+
+    With the blocks locked, so that none of their proofs is dropped with a list that goes.
+    One that ends with its time all the same has its block sent again.
+    """
+    found: set[BlockClaim] = set()
+    for batch in chunks({claim.block_hash for claim in claims}):
+        found.update(
+            BlockClaim(block_hash, size_bytes)
+            for block_hash, size_bytes in BlockProof.objects.filter(
+                _has_bytes(), device_id=device_id, block_hash__in=batch
+            ).values_list("block_hash", "size_bytes")
+        )
+    return found.intersection(claims)
+
+
+def note_use(device_id: UUID, claims: Collection[BlockClaim], now: datetime) -> None:
+    """Keep these proofs for another seven days. Locks them, so after any upload rows."""
+    for batch in chunks(sorted(claim.block_hash for claim in claims)):
+        used = list(
+            BlockProof.objects.select_for_update()
+            .filter(device_id=device_id, block_hash__in=batch)
             .order_by("device_id", "block_hash")
-            if BlockClaim(proof.block_hash, proof.size_bytes) in wanted
-        ]
-        BlockProof.objects.filter(pk__in=[proof.pk for proof in good]).update(used_at=now)
-        proved |= {BlockClaim(proof.block_hash, proof.size_bytes) for proof in good}
-    return proved
+            .values_list("pk", flat=True)
+        )
+        BlockProof.objects.filter(pk__in=used).update(used_at=now)
 
 
 def _has_bytes() -> Q:

@@ -77,10 +77,13 @@ def lock_blocks(hashes: Iterable[str]) -> dict[str, Block]:
     }
 
 
-def open_lists(versions: Iterable[NewVersion]) -> dict[UUID, BlockList]:
+def open_lists(
+    versions: Iterable[NewVersion], *, besides: Iterable[UUID] = ()
+) -> dict[UUID, BlockList]:
     """The versions' lists, made where they are missing, locked.
 
-    Raises UploadExpired where one was released: that is final.
+    besides: lists to lock with them, those that exist. Raises UploadExpired where one of
+    the versions was released: that is final.
     """
     wanted = {version.file_version_id: version for version in versions}
     BlockList.objects.bulk_create(
@@ -95,11 +98,11 @@ def open_lists(versions: Iterable[NewVersion]) -> dict[UUID, BlockList]:
         ],
         ignore_conflicts=True,
     )
-    lists = lock_lists(wanted)
-    for file_version_id, block_list in lists.items():
-        if block_list.state == ListState.RELEASED:
+    lists = lock_lists({*wanted, *besides})
+    for file_version_id, version in wanted.items():
+        if lists[file_version_id].state == ListState.RELEASED:
             raise UploadExpired(file_version_id=str(file_version_id))
-        if block_list.device_id != wanted[file_version_id].device_id:
+        if lists[file_version_id].device_id != version.device_id:
             raise InvalidRequest("This upload belongs to another device.")
     return lists
 

@@ -46,7 +46,9 @@ def begin(
     uploads: dict[tuple[UUID, BlockClaim], BlockUpload] = {}
     with block_transaction():
         taken = references.take(versions, readable)
-        for device_id in sorted({version.device_id for version in versions}):
+        devices = sorted({version.device_id for version in versions})
+        used: dict[UUID, set[BlockClaim]] = {}
+        for device_id in devices:
             own = [each for each in taken if each.version.device_id == device_id]
             wanted = {
                 claim
@@ -54,16 +56,18 @@ def begin(
                 for claim in each.claims.values()
                 if claim.block_hash not in each.present
             }
-            proved = proofs.use(device_id, wanted, now)
+            used[device_id] = proofs.proved(device_id, wanted)
             for each in own:
                 each.present |= {
-                    claim.block_hash for claim in each.claims.values() if claim in proved
+                    claim.block_hash for claim in each.claims.values() if claim in used[device_id]
                 }
         first = _first_wanted(taken)
-        for device_id in sorted({device_id for device_id, _ in first}):
+        for device_id in devices:
             claims = [claim for owner, claim in first if owner == device_id]
             for claim, upload in _renew(device_id, claims, now).items():
                 uploads[device_id, claim] = upload
+        for device_id in devices:
+            proofs.note_use(device_id, used[device_id], now)
     urls = {place: _signed(store, upload, now) for place, upload in uploads.items()}
     return [
         [

@@ -175,3 +175,49 @@ def test_a_release_beside_a_begin_leaks_no_reference(
     gc.collect(store=store)
     assert not Block.objects.exists()
     assert faults(store) == []
+
+
+def test_beginning_and_reporting_at_once_never_wait_for_each_other(
+    service: LocalBlockService,
+) -> None:
+    """Both touch the device's upload rows and its proofs, which have one order of locking."""
+    device = Device(service, Door())
+    known = [bytes([65 + number]) * 300_000 for number in range(8)]
+    first = device.version(known)
+    device.begin(first)
+    device.send(first, known)
+    service.refresh_upload_urls(
+        file_version_id=first.file_version_id,
+        device_id=device.device_id,
+        done=[sha256(data) for data in known],
+        want=[],
+    )
+    for _ in range(30):
+        new = [random.randbytes(300_000) for _ in range(4)]
+        version = device.version([*known, *new])
+        device.begin(version)
+        device.send(version, new)
+        # Its verification writes the proofs of the known blocks again.
+        device.send_pack([*known, *new])
+        barrier = threading.Barrier(2)
+
+        def begin(data: list[bytes] = [*known, *new], at: threading.Barrier = barrier) -> None:
+            at.wait()
+            device.begin(device.version(data))
+
+        def report(
+            version: NewVersion = version,
+            new: list[bytes] = new,
+            at: threading.Barrier = barrier,
+        ) -> None:
+            at.wait()
+            service.refresh_upload_urls(
+                file_version_id=version.file_version_id,
+                device_id=device.device_id,
+                done=[sha256(data) for data in new],
+                want=[],
+            )
+
+        in_threads(begin, report)
+
+    assert device.verdict(version).verdict == "ready"
