@@ -38,35 +38,44 @@ def refresh(
     block_list = BlockList.objects.filter(pk=file_version_id, device_id=device_id).first()
     if block_list is None or block_list.state == ListState.RELEASED:
         raise UploadExpired(file_version_id=str(file_version_id))
-    unclaimed = _unclaimed(file_version_id)
     allowance = Allowance(verification.MAX_UNVERIFIED, MAX_READ_BYTES)
-    reported = unclaimed.keys() & set(done) if done or want else set(unclaimed)
+    reported = _unclaimed(file_version_id, among=done if done or want else None)
     if reported:
         verification.verify(store=store, device_id=device_id, hashes=reported, allowance=allowance)
-        unclaimed = _unclaimed(file_version_id)
-    missing = [pk for pk in unclaimed if pk not in allowance.left]
-    wanted = set(want)
+    unclaimed = _unclaimed(file_version_id, among=[*done, *want])
+    missing = [
+        pk
+        for pk in _unclaimed(file_version_id, limit=MAX_BLOCKS_PER_CALL + len(allowance.left))
+        if pk not in allowance.left
+    ]
+    wanted = set(want) - allowance.left
     return RefreshedUploads(
         verified=_named(file_version_id, [pk for pk in done if pk not in unclaimed]),
         missing=tuple(missing[:MAX_BLOCKS_PER_CALL]),
         uploads=uploads.urls_for(
             store=store,
             device_id=device_id,
-            claims=[unclaimed[pk] for pk in missing if pk in wanted],
+            claims=[claim for pk, claim in unclaimed.items() if pk in wanted],
         ),
     )
 
 
-def _unclaimed(file_version_id: UUID) -> dict[str, BlockClaim]:
-    """The blocks that the device still has to send, by hash, in order of the list."""
-    rows = (
-        proofs.rows_of([file_version_id])
-        .filter(is_claimed=False)
-        .order_by("block_sequence_index")
-        .values_list("block_hash_id", "size_bytes")
-    )
+def _unclaimed(
+    file_version_id: UUID, *, among: Sequence[str] | None = None, limit: int | None = None
+) -> dict[str, BlockClaim]:
+    """The blocks that the device still has to send, by hash, in order of the list.
+
+    among: only these. limit: about the first so many; a block that comes twice counts twice.
+    """
+    rows = proofs.rows_of([file_version_id]).filter(is_claimed=False)
+    if among is not None:
+        rows = rows.filter(block_hash__in=set(among))
     unclaimed: dict[str, BlockClaim] = {}
-    for block_hash, size_bytes in rows.iterator():
+    for block_hash, size_bytes in (
+        rows.order_by("block_sequence_index")
+        .values_list("block_hash_id", "size_bytes")[:limit]
+        .iterator()
+    ):
         unclaimed.setdefault(block_hash, BlockClaim(block_hash, size_bytes))
     return unclaimed
 
