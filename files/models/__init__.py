@@ -11,7 +11,7 @@ from files.models.journal import (
 )
 from files.models.sharing import Conflict, Membership, Mount, Role, ShareLink
 from files.models.tree import File, FileStatus, Folder, Namespace
-from files.models.versions import FileVersion, OnConflict, VersionStatus
+from files.models.versions import FileVersion, OnConflict, PurgedUpload, VersionStatus
 
 __all__ = [
     "Change",
@@ -29,6 +29,7 @@ __all__ = [
     "Namespace",
     "OnConflict",
     "OutboxMessage",
+    "PurgedUpload",
     "Role",
     "ShareLink",
     "StorageAccount",

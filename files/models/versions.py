@@ -5,6 +5,7 @@ from django.db.models import Q
 
 from drive_project.common.ids import new_id
 from files.models.accounts import User
+from files.models.devices import UserDevice
 from files.models.tree import File
 
 
@@ -91,6 +92,21 @@ class FileVersion(models.Model):
                 condition=Q(status="committed", is_content_hash_confirmed=False),
             ),
         ]
+
+    def __str__(self) -> str:
+        return str(self.file_version_id)
+
+
+class PurgedUpload(models.Model):
+    """An upload that came to nothing because its file was deleted for ever meanwhile.
+
+    Kept for a while without any row of the tree, so that the device that asks again learns
+    that it has to begin anew.
+    """
+
+    file_version_id = models.UUIDField(primary_key=True, editable=False)
+    device = models.ForeignKey(UserDevice, on_delete=models.CASCADE, related_name="+")
+    purged_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     def __str__(self) -> str:
         return str(self.file_version_id)

@@ -8,7 +8,16 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from files.models import File, FileStatus, FileVersion, Folder, Membership, User, UserDevice
+from files.models import (
+    File,
+    FileStatus,
+    FileVersion,
+    Folder,
+    Membership,
+    PurgedUpload,
+    User,
+    UserDevice,
+)
 from files.queries.ancestry import standings
 
 
@@ -78,3 +87,13 @@ def uploads_by_id(device: UserDevice, upload_ids: Iterable[UUID]) -> dict[UUID, 
             file__namespace__memberships__user=device.user_id,
         ).select_related("file", "file__namespace")
     }
+
+
+def purged_among(device: UserDevice, upload_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of the device's uploads whose files were deleted for ever before their commit."""
+    wanted = set(upload_ids)
+    if not wanted:
+        return set()
+    return set(
+        PurgedUpload.objects.filter(pk__in=wanted, device=device).values_list("pk", flat=True)
+    )

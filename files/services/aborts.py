@@ -13,8 +13,16 @@ from django.utils import timezone
 
 from drive_project.common.errors import InvalidRequest, NotFound
 from files import outbox
-from files.models import File, FileStatus, FileVersion, IdempotencyRecord, UserDevice, VersionStatus
-from files.queries.many import uploads_by_id
+from files.models import (
+    File,
+    FileStatus,
+    FileVersion,
+    IdempotencyRecord,
+    PurgedUpload,
+    UserDevice,
+    VersionStatus,
+)
+from files.queries.many import purged_among, uploads_by_id
 from files.services import quota
 from files.services.locking import lock_account
 
@@ -30,6 +38,8 @@ def abort_upload(*, device: UserDevice, upload_id: UUID) -> None:
     """
     version = uploads_by_id(device, [upload_id]).get(upload_id)
     if version is None:
+        if purged_among(device, [upload_id]):
+            return
         raise NotFound
     with transaction.atomic():
         _abort(version.file.namespace.owner_id, [version.pk])
@@ -66,6 +76,7 @@ def forget_old() -> int:
     Also the files that never came to be because of it.
     """
     limit = timezone.now() - REMEMBERED_FOR
+    PurgedUpload.objects.filter(purged_at__lt=limit).delete()
     over = FileVersion.objects.filter(
         status__in=(VersionStatus.ABORTED, VersionStatus.SAME), expires_at__lt=limit
     )

@@ -30,7 +30,7 @@ from files.models import (
     VersionStatus,
 )
 from files.queries.access import WRITERS
-from files.queries.many import uploads_by_id
+from files.queries.many import purged_among, uploads_by_id
 from files.services.decisions import Decisions
 from files.services.locking import lock_account, lock_namespace
 from files.services.outcomes import Committed, Outcome, Result
@@ -71,7 +71,13 @@ def commit_uploads(*, device: UserDevice, upload_ids: Sequence[UUID]) -> list[Re
         results.update(refused)
         results.update(_first_answers(uploads_by_id(device, refused).values()))
     results.update(_decide(device, uploads, digests))
+    results.update(_purged(device, set(upload_ids) - results.keys()))
     return [results.get(upload_id) or NotFound() for upload_id in upload_ids]
+
+
+def _purged(device: UserDevice, upload_ids: Iterable[UUID]) -> dict[UUID, Result]:
+    """The answer to those of the uploads whose files are gone for ever."""
+    return dict.fromkeys(purged_among(device, upload_ids), UploadExpired())
 
 
 def _verify(device: UserDevice, uploads: Sequence[FileVersion]) -> list[CommitVerdict]:

@@ -23,7 +23,7 @@ from drive_project.common.errors import (
 from files import queries
 from files.models import FileVersion, UserDevice, VersionStatus
 from files.queries.access import WRITERS
-from files.queries.many import roles_of, uploads_by_id
+from files.queries.many import purged_among, roles_of, uploads_by_id
 from files.services.uploads import new_version_of
 
 
@@ -36,10 +36,13 @@ class UploadState:
 
 
 def get_upload(*, device: UserDevice, upload_id: UUID) -> FileVersion:
-    """An upload that this device has begun. Raises NotFound."""
+    """An upload that this device has begun.
+
+    Raises NotFound, or UploadExpired where its file was deleted for ever meanwhile.
+    """
     version = uploads_by_id(device, [upload_id]).get(upload_id)
     if version is None:
-        raise NotFound
+        raise UploadExpired if purged_among(device, [upload_id]) else NotFound
     return version
 
 
@@ -78,7 +81,7 @@ def refresh_urls(
 
 
 def upload_state(*, device: UserDevice, upload_id: UUID) -> UploadState:
-    """How far an upload is. Raises NotFound."""
+    """How far an upload is. Raises NotFound or UploadExpired."""
     version = get_upload(device=device, upload_id=upload_id)
     missing: Sequence[str] = ()
     if version.status == VersionStatus.PENDING:

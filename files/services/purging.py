@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from files import outbox, queries
@@ -19,6 +19,7 @@ from files.models import (
     FileStatus,
     FileVersion,
     Folder,
+    PurgedUpload,
     StorageAccount,
     VersionStatus,
 )
@@ -59,12 +60,23 @@ def _purge_files(namespace_id: UUID) -> bool:
         )
         if not file_ids:
             return False
-        release_versions(account, FileVersion.objects.filter(file__in=file_ids))
+        versions = FileVersion.objects.filter(file__in=file_ids)
+        _remember_begun(versions.exclude(status=VersionStatus.COMMITTED))
+        release_versions(account, versions)
         # A file protects its current version; so it lets go of it first.
         File.objects.filter(pk__in=file_ids).update(status=FileStatus.PENDING, current_version=None)
-        FileVersion.objects.filter(file__in=file_ids).delete()
+        versions.delete()
         File.objects.filter(pk__in=file_ids).delete()
     return True
+
+
+def _remember_begun(versions: QuerySet[FileVersion]) -> None:
+    """Their devices will ask: the answer is that each upload has to be begun again."""
+    PurgedUpload.objects.bulk_create(
+        PurgedUpload(file_version_id=version_id, device_id=device_id)
+        for version_id, device_id in versions.values_list("pk", "device_id")
+        if device_id is not None
+    )
 
 
 def release_versions(account: StorageAccount, versions: Iterable[FileVersion]) -> None:

@@ -15,12 +15,14 @@ from files.models import (
     FileVersion,
     Folder,
     OutboxMessage,
+    PurgedUpload,
     ShareLink,
     StorageAccount,
 )
-from files.services import links, purging, trash
+from files.services import aborts, links, purging, trash
 from tests.files.answers import names, problem
 from tests.files.trees import begin_upload, edit_file, put_file
+from tests.files.uploading import Uploader
 
 pytestmark = pytest.mark.django_db
 
@@ -192,6 +194,35 @@ def test_deleted_for_ever_frees_the_quota_and_lets_blocks_go(api, laptop, root, 
     assert waiting.due_at > timezone.now() + settings.BLOCK_GRACE - timedelta(minutes=1)
     # The one that was only begun needs no grace; the Block Service was told at once.
     assert str(begun.pk) not in waiting.payload["versions"]
+
+
+def test_an_upload_whose_file_was_deleted_for_ever_has_to_begin_again(
+    api, laptop, stranger, root, make, drop
+):
+    on_laptop = Uploader(laptop)
+    folder = make(root, "folder")
+    begun = on_laptop.init(b"x", name="new", parent_folder_id=folder["folder_id"], op_id="k").json()
+    given_up = on_laptop.begin(b"y", name="other", parent_folder_id=folder["folder_id"])
+    api(laptop).delete(f"/files/upload/{given_up}")
+    drop(folder)
+    assert api(laptop).delete(f"/trash/{folder['folder_id']}").status_code == 204
+    assert not Folder.objects.filter(pk=folder["folder_id"]).exists()
+
+    for upload_id in (begun["upload_id"], given_up):
+        upload = f"/files/upload/{upload_id}"
+        more = {"start_index": 0, "blocks": []}
+        problem(on_laptop.commit(upload_id), 410, "upload-expired")
+        problem(api(laptop).post(f"{upload}/urls", {}), 410, "upload-expired")
+        problem(api(laptop).post(f"{upload}/blocks", more), 410, "upload-expired")
+        problem(api(laptop).get(upload), 410, "upload-expired")
+        assert api(laptop).delete(upload).status_code == 204
+        problem(Uploader(stranger).commit(upload_id), 404, "not-found")
+    again = on_laptop.item(b"x", name="new", parent_folder_id=folder["folder_id"], op_id="k")
+    problem(api(laptop).post("/files/upload/init", again), 410, "upload-expired")
+
+    PurgedUpload.objects.update(purged_at=timezone.now() - aborts.REMEMBERED_FOR)
+    aborts.forget_old()
+    problem(on_laptop.commit(begun["upload_id"]), 404, "not-found")
 
 
 def test_deleting_for_ever_resumes_after_a_crash(api, laptop, root, make, drop, monkeypatch):
