@@ -50,6 +50,11 @@ check: environment-dev ## Format, lint, types, import rules, generated files: wh
 	$(RUN) manage.py settings_docs --check && \
 	$(RUN) manage.py spectacular --validate --fail-on-warn --file /dev/null
 
+.PHONY: soak
+soak: environment-dev ## Long runs on PostgreSQL and S3: thousands of commits beside a collector (half an hour)
+	DRIVE_TEST_DATABASE=postgres DRIVE_SOAK=full $(RUN) -m pytest tests/files/test_soak.py \
+		-o log_cli=true -o log_cli_level=WARNING
+
 .PHONY: bench
 bench: environment-dev ## Measure the paths whose speed was promised
 	$(RUN) -m tests.bench

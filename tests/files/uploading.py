@@ -1,8 +1,9 @@
-"""A device that uploads and downloads over HTTP, with the real embedded block store."""
+"""A device that uploads and downloads over HTTP, with a real block store."""
 
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,9 +23,22 @@ def cut(data: bytes, size_bytes: int) -> list[bytes]:
     return [data[start : start + size_bytes] for start in range(0, len(data), size_bytes)]
 
 
+@cache
+def to_s3() -> httpx.Client:
+    """One for all threads: making one costs more than a request."""
+    return httpx.Client(trust_env=False)
+
+
 def send(request: dict[str, Any], body: bytes | None = None, **headers: str) -> httpx.Response:
-    """Carry out a signed request at the store's own door."""
+    """Carry out a signed request: at S3 by HTTP, for our own store at its door."""
     address = urlsplit(request["url"])
+    if address.netloc != "testserver":
+        return to_s3().request(
+            request["method"],
+            request["url"],
+            content=body,
+            headers={**request["headers"], **headers},
+        )
 
     async def carry_out() -> httpx.Response:
         transport = httpx.ASGITransport(app=local_store.application)
