@@ -15,7 +15,14 @@ from urllib.parse import urlsplit
 import httpx
 
 from sync_client import __version__
-from sync_client.errors import ApiProblem, LoginRevoked, SyncError, Transient
+from sync_client.errors import (
+    ApiProblem,
+    LoginRevoked,
+    NotDrive,
+    SyncError,
+    Transient,
+    Unreachable,
+)
 
 # A batch of 1,000 files is one transaction on the server, which may have to wait its turn.
 TIMEOUT = httpx.Timeout(120, connect=10)
@@ -113,7 +120,7 @@ class HttpApi:
                 timeout=httpx.Timeout(timeout_seconds, connect=10) if timeout_seconds else TIMEOUT,
             )
         except httpx.TransportError as error:
-            raise Transient(_unreachable(error)) from error
+            raise _no_answer(error) from error
         except RuntimeError as error:
             if self._client.is_closed:
                 raise Transient("The connection was closed.") from error
@@ -148,19 +155,9 @@ def error_of(response: httpx.Response) -> SyncError:
         )
     if problem is None:
         hint = " (a redirect: use the address it leads to)" if response.is_redirect else ""
-        return ApiProblem(
-            status,
-            "unexpected-answer",
-            f"The server answered {status} as no Drive server does{hint}.",
-            {},
-        )
-    known = {"type", "title", "status", "code", "detail"}
-    return ApiProblem(
-        status,
-        str(problem["code"]),
-        _text(problem),
-        {key: value for key, value in problem.items() if key not in known},
-    )
+        # A proxy, or the sign-in page of a network: it passes.
+        return NotDrive(f"The server answered {status} as no Drive server does{hint}.")
+    return _api_problem(status, problem)
 
 
 def problem_error(problem: dict[str, Any]) -> ApiProblem | Transient:
@@ -168,6 +165,10 @@ def problem_error(problem: dict[str, Any]) -> ApiProblem | Transient:
     status = int(problem.get("status", 400))
     if status in {429, 500, 502, 503, 504}:
         return Transient(_text(problem), retry_after=_seconds(problem.get("retry_after_seconds")))
+    return _api_problem(status, problem)
+
+
+def _api_problem(status: int, problem: dict[str, Any]) -> ApiProblem:
     known = {"type", "title", "status", "code", "detail"}
     return ApiProblem(
         status,
@@ -198,7 +199,7 @@ def _json_of(response: httpx.Response) -> dict[str, Any]:
         answer = None
     if not isinstance(answer, dict):
         # Such as the sign-in page of a hotel's network: it passes.
-        raise Transient("The answer did not come from a Drive server.")
+        raise NotDrive("The answer did not come from a Drive server.")
     return answer
 
 
@@ -223,17 +224,17 @@ def _seconds(value: Any) -> float | None:
         return None
 
 
-def _unreachable(error: httpx.TransportError) -> str:
+def _no_answer(error: httpx.TransportError) -> Transient:
     """What a person can use of a transport error; its own text could hold a URL."""
     match error:
         case httpx.ConnectTimeout() | httpx.PoolTimeout():
-            return "The server does not answer."
+            return Unreachable("The server does not answer.")
         case httpx.TimeoutException():
-            return "The server took too long to answer."
+            return Transient("The server took too long to answer.")
         case httpx.ConnectError() if "CERTIFICATE" in str(error).upper():
-            return "The server's certificate is not one that this system trusts."
+            return Unreachable("The server's certificate is not one that this system trusts.")
         case httpx.ConnectError():
-            return "The server cannot be reached."
+            return Unreachable("The server cannot be reached.")
         case httpx.UnsupportedProtocol():
-            return "The server's address must begin with http:// or https://."
-    return "The connection to the server broke."
+            return Unreachable("The server's address must begin with http:// or https://.")
+    return Transient("The connection to the server broke.")

@@ -20,6 +20,7 @@ from sync_client.errors import (
     ApiProblem,
     LoginRevoked,
     MustStop,
+    NotDrive,
     NotLinked,
     RootMissing,
     SyncError,
@@ -133,9 +134,11 @@ def login(
     except LoginRevoked:
         raise NotLinked("E-mail address or password is wrong.") from None
     except ApiProblem as problem:
-        if problem.code in {"unexpected-answer", "not-found"}:
+        if problem.code == "not-found":
             raise Refused(f"No Drive server answers at {server_url}. {problem.detail}") from problem
         raise
+    except NotDrive as error:
+        raise Refused(f"No Drive server answers at {server_url}. {error}") from error
     finally:
         api.close()
     store.sign_in(

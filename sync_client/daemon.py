@@ -14,20 +14,19 @@ from sync_client import status as status_document
 from sync_client.api import HttpApi
 from sync_client.config import Config, Store
 from sync_client.daemon_answers import Answers
-from sync_client.daemon_work import Work, only_one
-from sync_client.errors import LoginRevoked, MustStop, Transient
-from sync_client.linked import LinkedFolder
+from sync_client.daemon_work import Backoff, Work, only_one
+from sync_client.errors import LoginRevoked, MustStop, SyncError, Transient, Unreachable
+from sync_client.linked import LinkedFolder, link_command
+from sync_client.logs import trace_of
 from sync_client.notify import Contact, Notifier
 from sync_client.status import Exit, State
-from sync_client.system import jitter
 
 ACCOUNT_EVERY_SECONDS = 300.0
-FIRST_BACKOFF_SECONDS = 1.0
-LONGEST_BACKOFF_SECONDS = 300.0
 # How often at most those who watch are told of progress, and which part of the time that may
 # take: the status is counted anew each time, which is long where much is left to do.
 PROGRESS_EVERY_SECONDS = 0.25
 PROGRESS_SHARE = 0.05
+UNEXPECTED = "Something went wrong that should not have. It is tried again."
 
 logger = logging.getLogger("drive.daemon")
 
@@ -59,8 +58,8 @@ class Daemon:
         # How it stands.
         self._is_working = False
         self._offline: str | None = None
-        self._backoff_seconds = 0.0
-        self._not_before = 0.0
+        self._failure: str | None = None
+        self._backoff = Backoff()
         self._revoked: LoginRevoked | None = None
         self._progress_at = 0.0
         self._moved_bytes = {"up": 0, "down": 0}
@@ -116,8 +115,11 @@ class Daemon:
         with self.changed:
             if self._revoked or not self._config.roots:
                 return Exit.NOT_LINKED
-            if is_once and self._offline and self._tried >= number:
-                return Exit.TEMPORARY
+            if is_once and self._tried >= number:
+                if self._failure or any(work.failure for work in self._works):
+                    return Exit.OTHER
+                if self._offline or any(work.offline for work in self._works):
+                    return Exit.TEMPORARY
             if not self._works or any(work.covered < number for work in self._works):
                 return None
             if any(work.trouble for work in self._works):
@@ -154,9 +156,13 @@ class Daemon:
             return State.NEEDS_LOGIN, "The server no longer knows this device.", "drive login URL"
         for work in self._works:
             if work.trouble:
-                return State.ATTENTION, str(work.trouble), "drive link FOLDER"
-        if self._offline:
-            return State.OFFLINE, self._offline, None
+                next_step = work.trouble.next_step or link_command(work.folder.root)
+                return State.ATTENTION, str(work.trouble), next_step
+        failures = [self._failure, *(work.failure for work in self._works)]
+        if failure := next(filter(None, failures), None):
+            return State.ATTENTION, failure, "drive log"
+        if offline := self._why_offline():
+            return State.OFFLINE, offline, None
         if found := status_document.attention([work.status for work in self._works]):
             return State.ATTENTION, *found
         results = [work.result for work in self._works]
@@ -168,9 +174,12 @@ class Daemon:
             return State.CONNECTING, None, None
         return State.UP_TO_DATE, None, None
 
+    def _why_offline(self) -> str | None:
+        return self._offline or next(filter(None, (work.offline for work in self._works)), None)
+
     def _is_connected(self) -> bool:
         return (
-            not self._offline
+            not self._why_offline()
             and self._notifier is not None
             and self._notifier.contact is Contact.CONNECTED
         )
@@ -199,14 +208,28 @@ class Daemon:
 
     def _run_configured(self) -> None:
         """Work on what is configured, until that changes or the daemon stops."""
-        self._open()
         try:
+            self._open()
             while not self._must_end():
                 self._turn()
                 self._wake.wait(self._seconds_to_next())
                 self._wake.clear()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next start may do
+            self._begin_anew(error)
         finally:
             self._close()
+        if self._failure and not self._must_end():
+            self._wake.wait(max(0.0, self._backoff.until - time.monotonic()))
+            self._wake.clear()
+
+    def _begin_anew(self, error: Exception) -> None:
+        """What went wrong concerns more than one cycle: close everything, open it again."""
+        pause = self._backoff.lengthen()
+        logger.error("starting again in %.0f s: %s", pause, trace_of(error))
+        with self.changed:
+            self._failure = str(error) if isinstance(error, SyncError) else UNEXPECTED
+            self._tried = self._asked
+            self.changed.notify_all()
 
     def _must_end(self) -> bool:
         return self.stopping.is_set() or self._reload
@@ -215,7 +238,6 @@ class Daemon:
         with self.changed:
             self._reload = False
             self._revoked = self._offline = None
-            self._not_before = self._backoff_seconds = 0.0
             self._config = config = self._store.load()
             self._account, self._account_at = self._store.account(), 0.0
         if not self.stopping.is_set():
@@ -235,6 +257,7 @@ class Daemon:
                     on_progress=self._progress,
                     on_bytes=self._note_bytes,
                 ),
+                changed=self.changed,
                 on_change=self._wake.set,
             )
             for root in config.roots
@@ -275,42 +298,66 @@ class Daemon:
             return
         for work in self._works:
             work.want(asked=asked, pull=signalled)
-        # News from the server, or somebody who waits: no need to go on waiting ourselves.
-        is_wanted = signalled or any(work.covered < asked for work in self._works)
-        if not is_wanted and time.monotonic() < self._not_before:
-            return
         try:
-            for work in self._works:
-                if self._must_end():
-                    return
-                self._cycle(work)
+            if not self._look_at_all(is_signalled=signalled, asked=asked):
+                return
+            with self.changed:
+                self._offline = None
+                self._tried = asked
+                self.changed.notify_all()
+            self._acknowledge()
             self._refresh_account()
         except LoginRevoked as error:
             logger.warning("the server no longer knows this device")
             self._revoked = error
         except Transient as error:
-            self._back_off(error)
+            if not self._must_end():
+                logger.info("again in %.0f s: %s", self._backoff.lengthen(error.retry_after), error)
+                with self.changed:
+                    self._offline = str(error)
+                    self._tried = asked
         else:
-            self._offline = None
-            self._backoff_seconds = self._not_before = 0.0
-            self._acknowledge()
-        self._tried = asked
+            self._backoff.end()
+            self._failure = None
         self._publish()
 
+    def _look_at_all(self, *, is_signalled: bool, asked: int) -> bool:
+        """A cycle of each folder that has a reason for it; whether the turn is complete."""
+        has_tried = time.monotonic() >= self._backoff.until
+        for work in self._works:
+            if self._must_end():
+                return False
+            # News from the server, or somebody who waits: no need to go on waiting.
+            is_wanted = is_signalled or work.covered < asked
+            not_before = max(work.backoff.until, self._backoff.until)
+            if (is_wanted or time.monotonic() >= not_before) and work.is_due(self._interrupt):
+                has_tried = True
+                self._cycle(work)
+        return has_tried
+
     def _cycle(self, work: Work) -> None:
-        """One look at one folder, if there is a reason for it."""
-        if not work.is_due(self._interrupt):
-            return
+        """One look at one folder. What goes wrong there stays there, unless the server
+        cannot be reached at all."""
         self._is_working = True
         self._publish()
         try:
             work.cycle()
-        except LoginRevoked:
+        except (LoginRevoked, Unreachable):
             raise
         except MustStop as error:
             if work.trouble is None:
                 logger.error("a linked folder has to wait: %s", type(error).__name__)
             work.suspend(error)
+        except Transient as error:
+            if not self._must_end():
+                pause = work.backoff.lengthen(error.retry_after)
+                logger.info("a linked folder, again in %.0f s: %s", pause, error)
+                work.postpone(offline=str(error))
+        except Exception as error:  # noqa: BLE001 - it must not end the others
+            pause = work.backoff.lengthen()
+            logger.error("a linked folder, again in %.0f s: %s", pause, trace_of(error))
+            text = str(error) if isinstance(error, SyncError) else UNEXPECTED
+            work.postpone(failure=text)
         finally:
             self._is_working = False
         if work.result and work.result.operations:
@@ -323,19 +370,8 @@ class Daemon:
             return 0.0
         if self._revoked or not self._works:
             return None
-        next_at = max(min(work.next_at() for work in self._works), self._not_before)
+        next_at = max(min(work.next_at() for work in self._works), self._backoff.until)
         return max(0.0, next_at - time.monotonic())
-
-    def _back_off(self, error: Transient) -> None:
-        if self._must_end():
-            return
-        self._backoff_seconds = min(
-            max(self._backoff_seconds * 2, FIRST_BACKOFF_SECONDS), LONGEST_BACKOFF_SECONDS
-        )
-        pause = error.retry_after or jitter(self._backoff_seconds)
-        self._not_before = time.monotonic() + pause
-        logger.info("again in %.0f s: %s", pause, error)
-        self._offline = str(error)
 
     def _acknowledge(self) -> None:
         """Say up to where all folders have applied what the first of them has pulled."""

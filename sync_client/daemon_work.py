@@ -25,6 +25,9 @@ RESCAN_UNWATCHED_SECONDS = 60.0
 MISSING_ROOT_SECONDS = 15.0
 # A cycle that is to be repeated at once leaves room for others.
 SHORTEST_PAUSE_SECONDS = 0.05
+# After trouble, pauses double between these.
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 300.0
 
 logger = logging.getLogger("drive.daemon")
 
@@ -50,16 +53,43 @@ def only_one(folder: Path) -> Iterator[None]:
         yield
 
 
+class Backoff:
+    """When to try again after trouble: in a second, then in twice as long, and so on."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self._seconds = 0.0
+
+    def lengthen(self, asked_seconds: float | None = None) -> float:
+        """Wait from now on; the answer is how long. asked_seconds: what the server wants."""
+        self._seconds = min(max(self._seconds * 2, FIRST_BACKOFF_SECONDS), LONGEST_BACKOFF_SECONDS)
+        pause = asked_seconds or jitter(self._seconds)
+        self.until = time.monotonic() + pause
+        return pause
+
+    def end(self) -> None:
+        self.until = self._seconds = 0.0
+
+
 class Work:
     """A linked folder, what is to be done about it, and how the last cycle ended.
 
     covered: the number of the last request for everything (scan and pull) that a cycle has
     carried out. confirmed: how many held deletions somebody lets go. trouble: why no cycle
-    is possible until the user acts.
+    is possible until the user acts. offline: why the last cycle did not come to its end,
+    which passes; failure: the same for what nobody had expected.
+
+    `changed` is held while any of this changes, so that it is always of one moment.
     """
 
-    def __init__(self, folder: LinkedFolder, *, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, folder: LinkedFolder, *, changed: threading.Condition, on_change: Callable[[], None]
+    ) -> None:
         self.folder = folder
+        self._changed = changed
+        self.backoff = Backoff()
+        self.offline: str | None = None
+        self.failure: str | None = None
         self.covered = 0
         self.confirmed = 0
         self.result: CycleResult | None = None
@@ -106,14 +136,20 @@ class Work:
     def cycle(self) -> None:
         """Run the engine. Raises what it raises; then all is still to be done."""
         hints, pull, asked = self._hints, self._pull, self._asked
-        self.result = self.folder.engine.cycle(
-            dirty=hints.folders, rescan=hints.everything, pull=pull
-        )
+        result = self.folder.engine.cycle(dirty=hints.folders, rescan=hints.everything, pull=pull)
+        status = self.folder.engine.status()
         now = time.monotonic()
         self._hints, self._pull = Hints(), False
         if self.trouble:
             logger.info("the linked folder is there again")
-            self.trouble = None
+        with self._changed:
+            self.result, self.status = result, status
+            self.trouble = self.offline = self.failure = None
+            self.cursor = self.folder.engine.cursor
+            if pull and hints.everything:
+                self.covered = asked
+            self._changed.notify_all()
+        self.backoff.end()
         if pull:
             self.pulled_at = now
             self._next_pull_at = now + jitter(PULL_EVERY_SECONDS)
@@ -122,21 +158,30 @@ class Work:
             self._next_rescan_at = now + jitter(
                 RESCAN_EVERY_SECONDS if is_watched else RESCAN_UNWATCHED_SECONDS
             )
-        if pull and hints.everything:
-            self.covered = asked
-        self.cursor = self.folder.engine.cursor
-        retry_after = self.result.retry_after
+        retry_after = result.retry_after
         self._due_at = (
             None if retry_after is None else now + max(retry_after, SHORTEST_PAUSE_SECONDS)
         )
 
     def suspend(self, trouble: MustStop) -> None:
         """No cycle before the user has acted; look now and then whether that is so."""
-        self.trouble = trouble
-        self.result = None
         self._due_at = time.monotonic() + MISSING_ROOT_SECONDS
-        # Whatever was asked for has its answer: it is impossible now.
-        self.covered = self._asked
+        self.backoff.end()
+        with self._changed:
+            self.trouble = trouble
+            self.result = self.offline = self.failure = None
+            # Whatever was asked for has its answer: it is impossible now.
+            self.covered = self._asked
+            self._changed.notify_all()
+
+    def postpone(self, *, offline: str | None = None, failure: str | None = None) -> None:
+        """The cycle did not come to its end; all of it is tried again."""
+        if failure is not None:
+            # Who knows what was left undone.
+            self._hints.everything = self._pull = True
+        with self._changed:
+            self.offline, self.failure = offline, failure
+            self._changed.notify_all()
 
     def next_at(self) -> float:
         """When, on the monotonic clock, a cycle is due even if nothing happens."""
@@ -145,7 +190,9 @@ class Work:
         moments = [self._next_pull_at, self._next_rescan_at]
         if self._due_at is not None:
             moments.append(self._due_at)
-        return min(moments)
+        if self._hints or self._pull:
+            moments.append(0.0)
+        return max(min(moments), self.backoff.until)
 
     def _take_hints(self) -> bool:
         found = self._watcher.take() if self._watcher else Hints()

@@ -2,6 +2,8 @@
 
 SyncError
 ├── Transient       again later, with back-off: network, 5xx, 429
+│   ├── Unreachable     no connection at all: nothing else need be tried now
+│   └── NotDrive        somebody else answered: a proxy, the sign-in page of a network
 ├── PathProblem     set this path aside, tell the user, go on with the rest
 ├── ApiProblem      the server refused one request: a code of docs/protocol.md
 └── MustStop        wait for the user
@@ -25,6 +27,14 @@ class Transient(SyncError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class Unreachable(Transient):
+    """There is no connection to the server, or to its block store."""
+
+
+class NotDrive(Transient):
+    """The answer did not come from a Drive server."""
 
 
 class PathProblem(SyncError):
@@ -68,7 +78,11 @@ class ApiProblem(SyncError):
 
 
 class MustStop(SyncError):
-    """Nothing more can be done without the user."""
+    """Nothing more can be done without the user. `next_step`: what to do, in a few words."""
+
+    def __init__(self, message: str, *, next_step: str | None = None) -> None:
+        super().__init__(message)
+        self.next_step = next_step
 
 
 class NotLinked(MustStop):

@@ -1,5 +1,6 @@
 """One linked folder, put together: its state, the ports and the engine over them."""
 
+import shlex
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from sync_client.api import HttpApi
 from sync_client.config import Login, Root, Store
 from sync_client.engine import Engine, RemoteRoot
 from sync_client.filesystem import LocalFileSystem
+from sync_client.names import printable
 from sync_client.pending import Status, read_status
 from sync_client.system import SystemClock, SystemRandomness
 from sync_client.transfer import HttpTransfers
@@ -68,6 +70,13 @@ def last_status(store: Store, root: Root) -> Status:
         return read_status(trees)
     finally:
         trees.database.close()
+
+
+def link_command(root: Root) -> str:
+    """The command that links a folder again as it is linked now."""
+    path = shlex.quote(printable((root.path,)))
+    where = "" if root.remote_path == "/" else f" --path {shlex.quote(root.remote_path)}"
+    return f"drive link {path}{where}"
 
 
 def _remote_root(root: Root) -> RemoteRoot:

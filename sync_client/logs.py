@@ -5,6 +5,7 @@ import logging.handlers
 import os
 import sys
 import time
+import traceback
 from collections import deque
 from pathlib import Path
 from typing import BinaryIO
@@ -44,6 +45,16 @@ def show(path: Path, *, lines: int, follow: bool) -> None:
         time.sleep(0.3)
         file = _same_or_next(file, path)
     file.close()
+
+
+def trace_of(error: BaseException) -> str:
+    """Where an error came from, without its text, which may hold names of files."""
+    parts = []
+    here: BaseException | None = error
+    while here is not None:
+        parts.append("".join(traceback.format_tb(here.__traceback__)) + type(here).__name__)
+        here = here.__cause__ or here.__context__
+    return "\ncaused by\n".join(parts)
 
 
 def last_line(path: Path) -> str:

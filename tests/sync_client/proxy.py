@@ -1,0 +1,59 @@
+"""Something between a device and the server that a test can make misbehave."""
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+
+from tests.sync_client.web import Answer
+
+
+class Proxy:
+    """Passes requests on to a server, except where `answer` has something else to say.
+
+    WebSockets do not get through.
+    """
+
+    def __init__(self, server_url: str) -> None:
+        self.answer: Callable[[str, bytes], Answer | None] = lambda path, body: None
+        proxy = self
+        client = httpx.Client(base_url=server_url, timeout=60)
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                answer = proxy.answer(self.path, body)
+                if answer is None:
+                    headers = {
+                        name: value
+                        for name, value in self.headers.items()
+                        if name.lower() in {"authorization", "content-type", "accept"}
+                    }
+                    got = client.request(self.command, self.path, content=body, headers=headers)
+                    kind = {"Content-Type": got.headers.get("Content-Type", "text/plain")}
+                    answer = Answer(got.status_code, got.content, kind)
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer.body)))
+                self.end_headers()
+                self.wfile.write(answer.body)
+
+            do_POST = do_PUT = do_DELETE = do_PATCH = do_GET
+
+            def log_message(self, *args):
+                pass
+
+        self._client = client
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._client.close()
