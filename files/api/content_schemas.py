@@ -56,6 +56,11 @@ class RefreshedShape(Shape):
     uploads = SignedBlockShape(many=True)
 
 
+class RefreshedItem(RefreshedShape):
+    status = serializers.IntegerField()
+    upload_id = serializers.UUIDField()
+
+
 class PackUpload(SignedShape):
     status = serializers.IntegerField()
     sha256 = serializers.CharField()

@@ -16,6 +16,7 @@ from blocks.service import (
     MAX_PACK_BYTES,
     MAX_URLS_PER_CALL,
     NewPack,
+    RefreshedUploads,
 )
 from drive_project.common.errors import (
     DriveError,
@@ -59,6 +60,7 @@ from files.api.items import (
 from files.models import OnConflict
 from files.services import aborts, commits, progress, uploads
 from files.services.outcomes import Committed
+from files.services.progress import UploadReport
 from files.services.uploads import NewUpload, OpenUpload
 
 # Larger than any file system has; small enough that sums of many stay exact.
@@ -100,6 +102,14 @@ class UrlsRequest(WriteSerializer):
     want = serializers.ListField(child=HashField(), max_length=MAX_URLS_PER_CALL, default=list)
 
 
+class UrlsItem(UrlsRequest):
+    upload_id = serializers.UUIDField()
+
+
+class UrlsItems(schemas.Shape):
+    items = UrlsItem(many=True)
+
+
 class PackItem(RequestSerializer):
     sha256 = HashField()
     size_bytes = serializers.IntegerField(min_value=1, max_value=MAX_PACK_BYTES)
@@ -137,6 +147,7 @@ def _results(name: str, shape: type[schemas.Shape]) -> Any:
 
 _BegunUploads = _results("Begun", shapes.BegunUpload)
 _CommittedUploads = _results("Committed", shapes.CommittedShape)
+_RefreshedUploads = _results("Refreshed", shapes.RefreshedItem)
 _Packs = _results("Pack", shapes.PackUpload)
 
 
@@ -166,6 +177,15 @@ def _check_block_total(items: Sequence[Any]) -> None:
     )
     if total > MAX_BLOCKS_PER_CALL:
         raise InvalidRequest(f"At most {MAX_BLOCKS_PER_CALL} blocks a request; these are {total}.")
+
+
+def _check_hash_totals(reports: Sequence[UploadReport]) -> None:
+    for name in ("done", "want"):
+        total = sum(len(getattr(report, name)) for report in reports)
+        if total > MAX_URLS_PER_CALL:
+            raise InvalidRequest(
+                f"At most {MAX_URLS_PER_CALL} hashes a request in `{name}`; these are {total}."
+            )
 
 
 def _is_refused(checked: dict[str, Any]) -> bool:
@@ -278,16 +298,52 @@ class UploadUrlsView(APIView):
             done=body["done"],
             want=body["want"],
         )
-        return Response(
-            {
-                "verified": refreshed.verified,
-                "missing": refreshed.missing,
-                "uploads": [
-                    {"block_hash": block_hash, **signed_request_json(request, signed)}
-                    for block_hash, signed in refreshed.uploads.items()
-                ],
-            }
-        )
+        return Response(_refreshed_json(request, refreshed))
+
+
+class UrlsView(APIView):
+    """/files/upload/urls"""
+
+    @extend_schema(
+        summary="Say what was sent of many uploads, get fresh URLs",
+        request=UrlsItems,
+        responses=schemas.answers(_RefreshedUploads),
+    )
+    def post(self, request: Request) -> Response:
+        serializer = UrlsItem()
+        items = parsed(ItemsRequest, request.data)["items"]
+        answers = [_checked(serializer, item) for item in items]
+        places = [index for index, each in enumerate(answers) if not _is_refused(each)]
+        reports = [
+            UploadReport(
+                answers[index]["upload_id"], answers[index]["done"], answers[index]["want"]
+            )
+            for index in places
+        ]
+        _check_hash_totals(reports)
+        refreshed = progress.refresh_uploads(device=device_of(request), reports=reports)
+        for index, report, result in zip(places, reports, refreshed, strict=True):
+            answers[index] = (
+                problem_result(result)
+                if isinstance(result, DriveError)
+                else {
+                    "status": 200,
+                    "upload_id": str(report.upload_id),
+                    **_refreshed_json(request, result),
+                }
+            )
+        return Response({"items": answers})
+
+
+def _refreshed_json(request: Request, refreshed: RefreshedUploads) -> dict[str, Any]:
+    return {
+        "verified": refreshed.verified,
+        "missing": refreshed.missing,
+        "uploads": [
+            {"block_hash": block_hash, **signed_request_json(request, signed)}
+            for block_hash, signed in refreshed.uploads.items()
+        ],
+    }
 
 
 class UploadPacksView(APIView):
@@ -403,6 +459,7 @@ class UploadView(APIView):
 
 urlpatterns = [
     path("files/upload/init", UploadInitView.as_view()),
+    path("files/upload/urls", UrlsView.as_view()),
     path("files/upload/packs", UploadPacksView.as_view()),
     path("files/upload/commit", UploadCommitView.as_view()),
     path("files/upload/<uuid:upload_id>", UploadView.as_view()),

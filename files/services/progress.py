@@ -1,10 +1,13 @@
 """What happens to an upload between its beginning and its commit."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from blocks.service import (
+    MAX_BLOCKS_PER_CALL,
     BlockClaim,
     BlockLocation,
     NewPack,
@@ -17,6 +20,7 @@ from drive_project.common.errors import (
     InvalidRequest,
     NotFound,
     PermissionDenied,
+    ServiceUnavailable,
     TooManyRequests,
     UploadExpired,
 )
@@ -25,6 +29,19 @@ from files.models import FileVersion, UserDevice, VersionStatus
 from files.queries.access import WRITERS
 from files.queries.many import purged_among, roles_of, uploads_by_id
 from files.services.uploads import new_version_of
+
+# What one call may take: verifying may mean to read what has arrived.
+REFRESH_BUDGET = timedelta(seconds=20)
+RETRY_AFTER_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class UploadReport:
+    """Of an upload the blocks that a device has sent, and those for which it needs URLs."""
+
+    upload_id: UUID
+    done: Sequence[str]
+    want: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +84,53 @@ def continue_upload(
 def refresh_urls(
     *, device: UserDevice, upload_id: UUID, done: Sequence[str], want: Sequence[str]
 ) -> RefreshedUploads:
-    """Record what has arrived and get new URLs. Raises NotFound or UploadExpired."""
-    version = get_upload(device=device, upload_id=upload_id)
+    """The same for one upload; a refusal is raised."""
+    [result] = refresh_uploads(device=device, reports=[UploadReport(upload_id, done, want)])
+    if isinstance(result, DriveError):
+        raise result
+    return result
+
+
+def refresh_uploads(
+    *, device: UserDevice, reports: Sequence[UploadReport]
+) -> list[RefreshedUploads | DriveError]:
+    """Record what has arrived and get new URLs; a refused upload leaves the others standing.
+
+    The refusals: NotFound, UploadExpired, PermissionDenied, and ServiceUnavailable for those
+    that one call has no room for: it is to be asked again.
+    """
+    ids = {each.upload_id for each in reports}
+    uploads = uploads_by_id(device, ids)
+    purged = purged_among(device, ids - uploads.keys())
+    roles = roles_of(device.user)
+    until = time.monotonic() + REFRESH_BUDGET.total_seconds()
+    left = MAX_BLOCKS_PER_CALL
+    results: list[RefreshedUploads | DriveError] = []
+    for each in reports:
+        version = uploads.get(each.upload_id)
+        count = 0 if version is None else min(version.block_count, MAX_BLOCKS_PER_CALL)
+        if count > left or time.monotonic() > until:
+            results.append(ServiceUnavailable(retry_after_seconds=RETRY_AFTER_SECONDS))
+            continue
+        left -= count
+        try:
+            if version is None:
+                raise UploadExpired if each.upload_id in purged else NotFound
+            results.append(_refresh(device, version, roles, each))
+        except (NotFound, UploadExpired, PermissionDenied) as refusal:
+            results.append(refusal)
+    return results
+
+
+def _refresh(
+    device: UserDevice, version: FileVersion, roles: Mapping[UUID, str], report: UploadReport
+) -> RefreshedUploads:
     if version.status in (VersionStatus.COMMITTED, VersionStatus.SAME):
         # The answer to its commit was lost: there is nothing left to send.
-        return RefreshedUploads(verified=tuple(done), missing=(), uploads={})
+        return RefreshedUploads(verified=tuple(report.done), missing=(), uploads={})
+    _check_open(version, roles)
     return get_block_service().refresh_upload_urls(
-        file_version_id=_open_upload(device, upload_id).pk,
-        device_id=device.pk,
-        done=done,
-        want=want,
+        file_version_id=version.pk, device_id=device.pk, done=report.done, want=report.want
     )
 
 
@@ -121,8 +175,12 @@ def create_packs(
 
 def _open_upload(device: UserDevice, upload_id: UUID) -> FileVersion:
     version = get_upload(device=device, upload_id=upload_id)
+    _check_open(version, roles_of(device.user))
+    return version
+
+
+def _check_open(version: FileVersion, roles: Mapping[UUID, str]) -> None:
     if version.status != VersionStatus.PENDING:
         raise UploadExpired
-    if roles_of(device.user).get(version.file.namespace_id) not in WRITERS:
+    if roles.get(version.file.namespace_id) not in WRITERS:
         raise PermissionDenied("You may only read here.")
-    return version

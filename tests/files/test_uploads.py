@@ -1,5 +1,6 @@
 """Beginning an upload, sending its blocks, giving it up; and what is refused on the way."""
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -16,6 +17,7 @@ from files.models import (
     Role,
     StorageAccount,
 )
+from files.services import progress
 from tests.files.uploading import Uploader, cut, send, sha256
 
 pytestmark = pytest.mark.django_db
@@ -366,6 +368,63 @@ def test_a_wrong_sum_of_a_continued_list_is_found_at_the_commit(on_laptop):
 
 
 # --- Sending ------------------------------------------------------------------------------
+
+
+def test_many_uploads_are_resumed_in_one_request(on_laptop, on_phone):
+    contents = {name: name.encode() * 100 for name in ("a", "b", "c")}
+    begun = {name: on_laptop.init(data, name=name).json() for name, data in contents.items()}
+    ids = {name: each["upload_id"] for name, each in begun.items()}
+    hashes = {name: sha256(data) for name, data in contents.items()}
+    on_laptop.send_blocks(ids["a"], contents["a"])
+    done = on_laptop.put(b"committed", name="d")["file_version_id"]
+    given_up = on_laptop.init(b"e", name="e").json()["upload_id"]
+    on_laptop.api.delete(f"/files/upload/{given_up}")
+    foreign = on_phone.init(b"f", name="f").json()["upload_id"]
+    items = [
+        {"upload_id": ids["a"], "done": [hashes["a"]]},
+        {"upload_id": ids["b"], "want": [hashes["b"]]},
+        None,
+        {"upload_id": ids["c"]},
+        {"upload_id": done},
+        {"upload_id": given_up},
+        {"upload_id": foreign},
+        {"upload_id": ids["c"], "want": ["no hash"]},
+    ]
+    answer = on_laptop.api.post("/files/upload/urls", {"items": items}).json()["items"]
+
+    statuses = [200, 200, 400, 200, 200, 410, 404, 400]
+    assert [each["status"] for each in answer] == statuses
+    assert answer[0] == {
+        "status": 200,
+        "upload_id": ids["a"],
+        "verified": [hashes["a"]],
+        "missing": [],
+        "uploads": [],
+    }
+    assert [each["block_hash"] for each in answer[1]["uploads"]] == answer[1]["missing"]
+    assert answer[1]["missing"] == [hashes["b"]]
+    assert (answer[3]["missing"], answer[3]["uploads"]) == ([hashes["c"]], [])
+    assert answer[4]["missing"] == []
+    assert send(answer[1]["uploads"][0], contents["b"]).status_code in (200, 201, 204)
+    assert on_laptop.commit(ids["b"]).status_code == 200
+
+
+def test_a_request_about_many_uploads_has_its_bounds(on_laptop, monkeypatch):
+    path = "/files/upload/urls"
+    upload_id = on_laptop.init(b"x", name="a").json()["upload_id"]
+    for field in ("done", "want"):
+        items = [{"upload_id": upload_id, field: ["0" * 64] * 501}] * 2
+        problem(on_laptop.api.post(path, {"items": items}), 400, "invalid-request")
+    monkeypatch.setattr(progress, "MAX_BLOCKS_PER_CALL", 2)
+    three = {"items": [{"upload_id": upload_id}] * 3}
+    answer = on_laptop.api.post(path, three).json()["items"]
+
+    assert [each["status"] for each in answer] == [200, 200, 503]
+    assert answer[2]["problem"]["code"] == "service-unavailable"
+    assert answer[2]["problem"]["retry_after_seconds"] > 0
+    monkeypatch.setattr(progress, "REFRESH_BUDGET", timedelta(0))
+    answer = on_laptop.api.post(path, three).json()["items"]
+    assert [each["status"] for each in answer] == [503] * 3
 
 
 def test_an_upload_is_resumed_after_a_crash(on_laptop):
