@@ -133,8 +133,11 @@ def count_and_lock(added: Mapping[str, int]) -> dict[str, Block]:
 
 
 def held_among(blocks: Mapping[str, Block], readable: Sequence[UUID]) -> set[str]:
-    """The stored blocks that a committed version in a readable namespace has."""
-    stored = [pk for pk, block in blocks.items() if block.state == BlockState.STORED]
+    """The stored blocks that a committed version in a readable namespace has.
+
+    Asked for all of them, stored or not: a query that is made only where somebody has a
+    block would tell a stranger so by its time.
+    """
     held: set[str] = set()
     if not readable:
         return held
@@ -143,9 +146,11 @@ def held_among(blocks: Mapping[str, Block], readable: Sequence[UUID]) -> set[str
         file_version__state=ListState.COMMITTED,
         file_version__namespace_id__in=readable,
     )
-    for batch in chunks(stored):
+    for batch in chunks(blocks):
         held.update(
-            Block.objects.filter(Exists(in_reach), pk__in=batch).values_list("pk", flat=True)
+            Block.objects.filter(
+                Exists(in_reach), pk__in=batch, state=BlockState.STORED
+            ).values_list("pk", flat=True)
         )
     return held
 
