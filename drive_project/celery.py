@@ -5,12 +5,17 @@ from datetime import timedelta
 from typing import Any
 
 from celery import Celery, signals
+from kombu import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "drive_project.settings")
 
 app = Celery("drive")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+# A queue of its own, so that a worker without the block database and the keys of the store
+# can leave these tasks to one that has them (-Q). By default a worker takes both.
+app.conf.task_queues = [Queue("celery"), Queue("blocks")]
+app.conf.task_routes = {"blocks.tasks.*": {"queue": "blocks"}}
 # Each app has its periodic tasks in `tasks.py`; the times stand here, side by side. An entry
 # that could not run before its successor is due is dropped (`expires`): one run is enough.
 app.conf.beat_schedule = {

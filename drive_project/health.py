@@ -14,9 +14,10 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from blocks.service import get_block_service
 from blocks.storage import get_object_store
 from drive_project import __version__
-from drive_project.common.errors import DriveError
+from drive_project.common.errors import DriveError, ServiceUnavailable
 from drive_project.databases import missing_migrations
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,23 @@ def check_worker() -> str:
     return "alive"
 
 
+def check_block_service() -> str:
+    """The Block Service of another process answers, and says that it can work."""
+    # Loaded only where it is used: gRPC costs memory and time to start.
+    from blocks.rpc.client import RemoteBlockService
+
+    service = get_block_service()
+    if not isinstance(service, RemoteBlockService):
+        raise TypeError("The Block Service runs in this process.")
+    try:
+        is_serving = service.check_health(timeout_seconds=CHECK_TIMEOUT_SECONDS * 0.9)
+    except ServiceUnavailable as error:
+        raise Unready("does not answer, or refuses our token; the log says which") from error
+    if not is_serving:
+        raise Unready("says that it cannot work; its log says why")
+    return "serving"
+
+
 class Readiness:
     """Runs all checks side by side, none for longer than the time limit.
 
@@ -135,12 +153,18 @@ class Readiness:
         return {"ok": False, "detail": "failed; the log says why"}
 
 
+# What only the Block Service uses is its own to look after where it runs apart.
+_block_service_checks: dict[str, Callable[[], str]] = (
+    {"block-service": check_block_service}
+    if settings.BLOCK_SERVICE_ADDRESS
+    else {"blocks": DatabaseCheck("blocks"), "store": check_store}
+)
 readiness = Readiness(
     {
-        **{alias: DatabaseCheck(alias) for alias in ("default", "blocks")},
+        "default": DatabaseCheck("default"),
         "redis": check_redis,
-        "store": check_store,
         "worker": check_worker,
+        **_block_service_checks,
     }
 )
 

@@ -70,6 +70,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     early_config.add_cleanup(services.close)
     for name in _NOT_OURS:
         os.environ.pop(name, None)
+    # Where gRPC runs in this process it would take part in every fork for a child process, and
+    # abort the child when that closes what it does not know.
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
     os.environ["DRIVE_DATA_DIR"] = str(services.enter_context(_private_data_folder()))
     try:
         os.environ["REDIS_URL"] = (

@@ -4,15 +4,18 @@
 # source: blocks/rpc/blocks.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "blocks/rpc/blocks.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'blocks/rpc/blocks.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -22,111 +25,109 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x17\x62locks/rpc/blocks.proto\x12\x0f\x64rive.blocks.v1\x1a\x1fgoogle/protobuf/timestamp.proto";\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x12\n\nextra_json\x18\x03 \x01(\t"4\n\nBlockClaim\x12\x12\n\nblock_hash\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03"\xa1\x01\n\nNewVersion\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66ile_id\x18\x02 \x01(\t\x12\x14\n\x0cnamespace_id\x18\x03 \x01(\t\x12\x11\n\tdevice_id\x18\x04 \x01(\t\x12+\n\x06\x62locks\x18\x05 \x03(\x0b\x32\x1b.drive.blocks.v1.BlockClaim\x12\x13\n\x0bstart_index\x18\x06 \x01(\x03"\xca\x01\n\rSignedRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12<\n\x07headers\x18\x03 \x03(\x0b\x32+.drive.blocks.v1.SignedRequest.HeadersEntry\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01"\xa6\x01\n\rBlockLocation\x12\x12\n\nblock_hash\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1e.drive.blocks.v1.LocationState\x12\x33\n\x06upload\x18\x04 \x01(\x0b\x32\x1e.drive.blocks.v1.SignedRequestH\x00\x88\x01\x01\x42\t\n\x07_upload"?\n\x0e\x42lockLocations\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.drive.blocks.v1.BlockLocation"c\n GetOrCreateBlockLocationsRequest\x12-\n\x08versions\x18\x01 \x03(\x0b\x32\x1b.drive.blocks.v1.NewVersion\x12\x10\n\x08readable\x18\x02 \x03(\t"S\n!GetOrCreateBlockLocationsResponse\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.drive.blocks.v1.BlockLocations"b\n\x18RefreshUploadUrlsRequest\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x03(\t\x12\x0c\n\x04want\x18\x04 \x03(\t"\xc6\x01\n\x10RefreshedUploads\x12\x10\n\x08verified\x18\x01 \x03(\t\x12\x0f\n\x07missing\x18\x02 \x03(\t\x12?\n\x07uploads\x18\x03 \x03(\x0b\x32..drive.blocks.v1.RefreshedUploads.UploadsEntry\x1aN\n\x0cUploadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.drive.blocks.v1.SignedRequest:\x02\x38\x01"E\n\x0bPackedBlock\x12\x12\n\nblock_hash\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03"[\n\x07NewPack\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12,\n\x06\x62locks\x18\x03 \x03(\x0b\x32\x1c.drive.blocks.v1.PackedBlock"V\n\x18\x43reatePackUploadsRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\'\n\x05packs\x18\x02 \x03(\x0b\x32\x18.drive.blocks.v1.NewPack"J\n\x19\x43reatePackUploadsResponse\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.drive.blocks.v1.SignedRequest"f\n\x0fVersionToCommit\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x13\n\x0b\x62lock_count\x18\x04 \x01(\x03"J\n\x14\x43ommitVersionRequest\x12\x32\n\x08versions\x18\x01 \x03(\x0b\x32 .drive.blocks.v1.VersionToCommit"\x8b\x01\n\rCommitVerdict\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12)\n\x07verdict\x18\x02 \x01(\x0e\x32\x18.drive.blocks.v1.Verdict\x12\x15\n\rblocks_digest\x18\x03 \x01(\t\x12\x0f\n\x07missing\x18\x04 \x03(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t"F\n\x15\x43ommitVersionResponse\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.drive.blocks.v1.CommitVerdict"\x89\x01\n\nSettlement\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\x14\n\x0cis_committed\x18\x02 \x01(\x08\x12\x14\n\x07\x66ile_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cnamespace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\n\n\x08_file_idB\x0f\n\r_namespace_id"J\n\x16ReleaseVersionsRequest\x12\x30\n\x0bsettlements\x18\x01 \x03(\x0b\x32\x1b.drive.blocks.v1.Settlement"\x19\n\x17ReleaseVersionsResponse"]\n\x12\x43opyVersionRequest\x12\x19\n\x11source_version_id\x18\x01 \x01(\t\x12,\n\x07version\x18\x02 \x01(\x0b\x32\x1b.drive.blocks.v1.NewVersion"\x15\n\x13\x43opyVersionResponse"K\n\x0cVersionRange\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\x13\n\x0bstart_index\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x03"L\n\x1bGetBlockDownloadUrlsRequest\x12-\n\x06ranges\x18\x01 \x03(\x0b\x32\x1d.drive.blocks.v1.VersionRange"f\n\rBlockDownload\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x12\n\nblock_hash\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06source\x18\x04 \x01(\x03\x12\x0e\n\x06offset\x18\x05 \x01(\x03"M\n\x06Source\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.drive.blocks.v1.SignedRequest\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03"\x82\x01\n\x0fVersionDownload\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12.\n\x06\x62locks\x18\x02 \x03(\x0b\x32\x1e.drive.blocks.v1.BlockDownload\x12\x17\n\nnext_index\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_next_index"i\n\tDownloads\x12\x32\n\x08versions\x18\x01 \x03(\x0b\x32 .drive.blocks.v1.VersionDownload\x12(\n\x07sources\x18\x02 \x03(\x0b\x32\x17.drive.blocks.v1.Source"L\n\x12ReadVersionRequest\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03"#\n\x13ReadVersionResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c"\x0e\n\x0cStatsRequest"t\n\x0eLastCollection\x12/\n\x0b\x66inished_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14\x64\x65leted_object_count\x18\x02 \x01(\x03\x12\x13\n\x0b\x66reed_bytes\x18\x03 \x01(\x03"\x9d\x02\n\nBlockStats\x12\x13\n\x0b\x62lock_count\x18\x01 \x01(\x03\x12\x18\n\x10referenced_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x03\x12\x14\n\x0cobject_count\x18\x04 \x01(\x03\x12\x14\n\x0cobject_bytes\x18\x05 \x01(\x03\x12\x19\n\x11reclaimable_bytes\x18\x06 \x01(\x03\x12\x19\n\x11open_upload_count\x18\x07 \x01(\x03\x12\x15\n\rdamaged_count\x18\x08 \x01(\x03\x12=\n\x0flast_collection\x18\t \x01(\x0b\x32\x1f.drive.blocks.v1.LastCollectionH\x00\x88\x01\x01\x42\x12\n\x10_last_collection"\xfe\x01\n\x0fRecordedVersion\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x1e.drive.blocks.v1.RecordedState\x12\x14\n\x07\x66ile_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cnamespace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x0b\x62lock_count\x18\x05 \x01(\x03\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x15\n\rblocks_digest\x18\x07 \x01(\t\x12\x15\n\rdamaged_count\x18\x08 \x01(\x03\x42\n\n\x08_file_idB\x0f\n\r_namespace_id"E\n\x16ListRecordedIdsRequest\x12\x12\n\x05\x61\x66ter\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05limit\x18\x02 \x01(\x03\x42\x08\n\x06_after"(\n\x17ListRecordedIdsResponse\x12\r\n\x05items\x18\x01 \x03(\t"6\n\x1aGetRecordedVersionsRequest\x12\x18\n\x10\x66ile_version_ids\x18\x01 \x03(\t"N\n\x1bGetRecordedVersionsResponse\x12/\n\x05items\x18\x01 \x03(\x0b\x32 .drive.blocks.v1.RecordedVersion"D\n\x15ListDamagedIdsRequest\x12\x12\n\x05\x61\x66ter\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05limit\x18\x02 \x01(\x03\x42\x08\n\x06_after"\'\n\x16ListDamagedIdsResponse\x12\r\n\x05items\x18\x01 \x03(\t*a\n\rLocationState\x12\x1e\n\x1aLOCATION_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13LOCATION_STATE_HELD\x10\x01\x12\x17\n\x13LOCATION_STATE_SEND\x10\x02*\xa4\x01\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_READY\x10\x01\x12\x1a\n\x16VERDICT_MISSING_BLOCKS\x10\x02\x12\x18\n\x14VERDICT_VERIFY_FIRST\x10\x03\x12\x1b\n\x17VERDICT_INCOMPLETE_LIST\x10\x04\x12\x1a\n\x16VERDICT_UPLOAD_EXPIRED\x10\x05*\x83\x01\n\rRecordedState\x12\x1e\n\x1aRECORDED_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13RECORDED_STATE_OPEN\x10\x01\x12\x1c\n\x18RECORDED_STATE_COMMITTED\x10\x02\x12\x1b\n\x17RECORDED_STATE_RELEASED\x10\x03\x32\xd0\t\n\x0c\x42lockService\x12\x84\x01\n\x19GetOrCreateBlockLocations\x12\x31.drive.blocks.v1.GetOrCreateBlockLocationsRequest\x1a\x32.drive.blocks.v1.GetOrCreateBlockLocationsResponse0\x01\x12\x63\n\x11RefreshUploadUrls\x12).drive.blocks.v1.RefreshUploadUrlsRequest\x1a!.drive.blocks.v1.RefreshedUploads0\x01\x12l\n\x11\x43reatePackUploads\x12).drive.blocks.v1.CreatePackUploadsRequest\x1a*.drive.blocks.v1.CreatePackUploadsResponse0\x01\x12`\n\rCommitVersion\x12%.drive.blocks.v1.CommitVersionRequest\x1a&.drive.blocks.v1.CommitVersionResponse0\x01\x12\x64\n\x0fReleaseVersions\x12\'.drive.blocks.v1.ReleaseVersionsRequest\x1a(.drive.blocks.v1.ReleaseVersionsResponse\x12X\n\x0b\x43opyVersion\x12#.drive.blocks.v1.CopyVersionRequest\x1a$.drive.blocks.v1.CopyVersionResponse\x12\x62\n\x14GetBlockDownloadUrls\x12,.drive.blocks.v1.GetBlockDownloadUrlsRequest\x1a\x1a.drive.blocks.v1.Downloads0\x01\x12Z\n\x0bReadVersion\x12#.drive.blocks.v1.ReadVersionRequest\x1a$.drive.blocks.v1.ReadVersionResponse0\x01\x12\x43\n\x05Stats\x12\x1d.drive.blocks.v1.StatsRequest\x1a\x1b.drive.blocks.v1.BlockStats\x12\x66\n\x0fListRecordedIds\x12\'.drive.blocks.v1.ListRecordedIdsRequest\x1a(.drive.blocks.v1.ListRecordedIdsResponse0\x01\x12r\n\x13GetRecordedVersions\x12+.drive.blocks.v1.GetRecordedVersionsRequest\x1a,.drive.blocks.v1.GetRecordedVersionsResponse0\x01\x12\x63\n\x0eListDamagedIds\x12&.drive.blocks.v1.ListDamagedIdsRequest\x1a\'.drive.blocks.v1.ListDamagedIdsResponse0\x01\x62\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x62locks/rpc/blocks.proto\x12\x0f\x64rive.blocks.v1\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x12\n\nextra_json\x18\x03 \x01(\t\"4\n\nBlockClaim\x12\x12\n\nblock_hash\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\xa1\x01\n\nNewVersion\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66ile_id\x18\x02 \x01(\t\x12\x14\n\x0cnamespace_id\x18\x03 \x01(\t\x12\x11\n\tdevice_id\x18\x04 \x01(\t\x12+\n\x06\x62locks\x18\x05 \x03(\x0b\x32\x1b.drive.blocks.v1.BlockClaim\x12\x13\n\x0bstart_index\x18\x06 \x01(\x03\"\xca\x01\n\rSignedRequest\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12<\n\x07headers\x18\x03 \x03(\x0b\x32+.drive.blocks.v1.SignedRequest.HeadersEntry\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa6\x01\n\rBlockLocation\x12\x12\n\nblock_hash\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12-\n\x05state\x18\x03 \x01(\x0e\x32\x1e.drive.blocks.v1.LocationState\x12\x33\n\x06upload\x18\x04 \x01(\x0b\x32\x1e.drive.blocks.v1.SignedRequestH\x00\x88\x01\x01\x42\t\n\x07_upload\"?\n\x0e\x42lockLocations\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.drive.blocks.v1.BlockLocation\"c\n GetOrCreateBlockLocationsRequest\x12-\n\x08versions\x18\x01 \x03(\x0b\x32\x1b.drive.blocks.v1.NewVersion\x12\x10\n\x08readable\x18\x02 \x03(\t\"S\n!GetOrCreateBlockLocationsResponse\x12.\n\x05items\x18\x01 \x03(\x0b\x32\x1f.drive.blocks.v1.BlockLocations\"b\n\x18RefreshUploadUrlsRequest\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x0c\n\x04\x64one\x18\x03 \x03(\t\x12\x0c\n\x04want\x18\x04 \x03(\t\"\xc6\x01\n\x10RefreshedUploads\x12\x10\n\x08verified\x18\x01 \x03(\t\x12\x0f\n\x07missing\x18\x02 \x03(\t\x12?\n\x07uploads\x18\x03 \x03(\x0b\x32..drive.blocks.v1.RefreshedUploads.UploadsEntry\x1aN\n\x0cUploadsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12-\n\x05value\x18\x02 \x01(\x0b\x32\x1e.drive.blocks.v1.SignedRequest:\x02\x38\x01\"E\n\x0bPackedBlock\x12\x12\n\nblock_hash\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"[\n\x07NewPack\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12,\n\x06\x62locks\x18\x03 \x03(\x0b\x32\x1c.drive.blocks.v1.PackedBlock\"V\n\x18\x43reatePackUploadsRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\'\n\x05packs\x18\x02 \x03(\x0b\x32\x18.drive.blocks.v1.NewPack\"J\n\x19\x43reatePackUploadsResponse\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.drive.blocks.v1.SignedRequest\"f\n\x0fVersionToCommit\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\x11\n\tdevice_id\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x13\n\x0b\x62lock_count\x18\x04 \x01(\x03\"J\n\x14\x43ommitVersionRequest\x12\x32\n\x08versions\x18\x01 \x03(\x0b\x32 .drive.blocks.v1.VersionToCommit\"\x8b\x01\n\rCommitVerdict\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12)\n\x07verdict\x18\x02 \x01(\x0e\x32\x18.drive.blocks.v1.Verdict\x12\x15\n\rblocks_digest\x18\x03 \x01(\t\x12\x0f\n\x07missing\x18\x04 \x03(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"F\n\x15\x43ommitVersionResponse\x12-\n\x05items\x18\x01 \x03(\x0b\x32\x1e.drive.blocks.v1.CommitVerdict\"\x89\x01\n\nSettlement\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\x14\n\x0cis_committed\x18\x02 \x01(\x08\x12\x14\n\x07\x66ile_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cnamespace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\n\n\x08_file_idB\x0f\n\r_namespace_id\"J\n\x16ReleaseVersionsRequest\x12\x30\n\x0bsettlements\x18\x01 \x03(\x0b\x32\x1b.drive.blocks.v1.Settlement\"\x19\n\x17ReleaseVersionsResponse\"]\n\x12\x43opyVersionRequest\x12\x19\n\x11source_version_id\x18\x01 \x01(\t\x12,\n\x07version\x18\x02 \x01(\x0b\x32\x1b.drive.blocks.v1.NewVersion\"\x15\n\x13\x43opyVersionResponse\"K\n\x0cVersionRange\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\x13\n\x0bstart_index\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x03\"L\n\x1bGetBlockDownloadUrlsRequest\x12-\n\x06ranges\x18\x01 \x03(\x0b\x32\x1d.drive.blocks.v1.VersionRange\"f\n\rBlockDownload\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x12\n\nblock_hash\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06source\x18\x04 \x01(\x03\x12\x0e\n\x06offset\x18\x05 \x01(\x03\"M\n\x06Source\x12/\n\x07request\x18\x01 \x01(\x0b\x32\x1e.drive.blocks.v1.SignedRequest\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"\x82\x01\n\x0fVersionDownload\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12.\n\x06\x62locks\x18\x02 \x03(\x0b\x32\x1e.drive.blocks.v1.BlockDownload\x12\x17\n\nnext_index\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_next_index\"i\n\tDownloads\x12\x32\n\x08versions\x18\x01 \x03(\x0b\x32 .drive.blocks.v1.VersionDownload\x12(\n\x07sources\x18\x02 \x03(\x0b\x32\x17.drive.blocks.v1.Source\"L\n\x12ReadVersionRequest\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\"#\n\x13ReadVersionResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x0e\n\x0cStatsRequest\"t\n\x0eLastCollection\x12/\n\x0b\x66inished_at\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x14\x64\x65leted_object_count\x18\x02 \x01(\x03\x12\x13\n\x0b\x66reed_bytes\x18\x03 \x01(\x03\"\x9d\x02\n\nBlockStats\x12\x13\n\x0b\x62lock_count\x18\x01 \x01(\x03\x12\x18\n\x10referenced_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cstored_bytes\x18\x03 \x01(\x03\x12\x14\n\x0cobject_count\x18\x04 \x01(\x03\x12\x14\n\x0cobject_bytes\x18\x05 \x01(\x03\x12\x19\n\x11reclaimable_bytes\x18\x06 \x01(\x03\x12\x19\n\x11open_upload_count\x18\x07 \x01(\x03\x12\x15\n\rdamaged_count\x18\x08 \x01(\x03\x12=\n\x0flast_collection\x18\t \x01(\x0b\x32\x1f.drive.blocks.v1.LastCollectionH\x00\x88\x01\x01\x42\x12\n\x10_last_collection\"\xfe\x01\n\x0fRecordedVersion\x12\x17\n\x0f\x66ile_version_id\x18\x01 \x01(\t\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x1e.drive.blocks.v1.RecordedState\x12\x14\n\x07\x66ile_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cnamespace_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x0b\x62lock_count\x18\x05 \x01(\x03\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x15\n\rblocks_digest\x18\x07 \x01(\t\x12\x15\n\rdamaged_count\x18\x08 \x01(\x03\x42\n\n\x08_file_idB\x0f\n\r_namespace_id\"E\n\x16ListRecordedIdsRequest\x12\x12\n\x05\x61\x66ter\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05limit\x18\x02 \x01(\x03\x42\x08\n\x06_after\"(\n\x17ListRecordedIdsResponse\x12\r\n\x05items\x18\x01 \x03(\t\"6\n\x1aGetRecordedVersionsRequest\x12\x18\n\x10\x66ile_version_ids\x18\x01 \x03(\t\"N\n\x1bGetRecordedVersionsResponse\x12/\n\x05items\x18\x01 \x03(\x0b\x32 .drive.blocks.v1.RecordedVersion\"D\n\x15ListDamagedIdsRequest\x12\x12\n\x05\x61\x66ter\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05limit\x18\x02 \x01(\x03\x42\x08\n\x06_after\"\'\n\x16ListDamagedIdsResponse\x12\r\n\x05items\x18\x01 \x03(\t*a\n\rLocationState\x12\x1e\n\x1aLOCATION_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13LOCATION_STATE_HELD\x10\x01\x12\x17\n\x13LOCATION_STATE_SEND\x10\x02*\xa4\x01\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_READY\x10\x01\x12\x1a\n\x16VERDICT_MISSING_BLOCKS\x10\x02\x12\x18\n\x14VERDICT_VERIFY_FIRST\x10\x03\x12\x1b\n\x17VERDICT_INCOMPLETE_LIST\x10\x04\x12\x1a\n\x16VERDICT_UPLOAD_EXPIRED\x10\x05*\x83\x01\n\rRecordedState\x12\x1e\n\x1aRECORDED_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13RECORDED_STATE_OPEN\x10\x01\x12\x1c\n\x18RECORDED_STATE_COMMITTED\x10\x02\x12\x1b\n\x17RECORDED_STATE_RELEASED\x10\x03\x32\xd0\t\n\x0c\x42lockService\x12\x84\x01\n\x19GetOrCreateBlockLocations\x12\x31.drive.blocks.v1.GetOrCreateBlockLocationsRequest\x1a\x32.drive.blocks.v1.GetOrCreateBlockLocationsResponse0\x01\x12\x63\n\x11RefreshUploadUrls\x12).drive.blocks.v1.RefreshUploadUrlsRequest\x1a!.drive.blocks.v1.RefreshedUploads0\x01\x12l\n\x11\x43reatePackUploads\x12).drive.blocks.v1.CreatePackUploadsRequest\x1a*.drive.blocks.v1.CreatePackUploadsResponse0\x01\x12`\n\rCommitVersion\x12%.drive.blocks.v1.CommitVersionRequest\x1a&.drive.blocks.v1.CommitVersionResponse0\x01\x12\x64\n\x0fReleaseVersions\x12\'.drive.blocks.v1.ReleaseVersionsRequest\x1a(.drive.blocks.v1.ReleaseVersionsResponse\x12X\n\x0b\x43opyVersion\x12#.drive.blocks.v1.CopyVersionRequest\x1a$.drive.blocks.v1.CopyVersionResponse\x12\x62\n\x14GetBlockDownloadUrls\x12,.drive.blocks.v1.GetBlockDownloadUrlsRequest\x1a\x1a.drive.blocks.v1.Downloads0\x01\x12Z\n\x0bReadVersion\x12#.drive.blocks.v1.ReadVersionRequest\x1a$.drive.blocks.v1.ReadVersionResponse0\x01\x12\x43\n\x05Stats\x12\x1d.drive.blocks.v1.StatsRequest\x1a\x1b.drive.blocks.v1.BlockStats\x12\x66\n\x0fListRecordedIds\x12\'.drive.blocks.v1.ListRecordedIdsRequest\x1a(.drive.blocks.v1.ListRecordedIdsResponse0\x01\x12r\n\x13GetRecordedVersions\x12+.drive.blocks.v1.GetRecordedVersionsRequest\x1a,.drive.blocks.v1.GetRecordedVersionsResponse0\x01\x12\x63\n\x0eListDamagedIds\x12&.drive.blocks.v1.ListDamagedIdsRequest\x1a\'.drive.blocks.v1.ListDamagedIdsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "blocks.rpc.blocks_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'blocks.rpc.blocks_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_SIGNEDREQUEST_HEADERSENTRY"]._loaded_options = None
-    _globals["_SIGNEDREQUEST_HEADERSENTRY"]._serialized_options = b"8\001"
-    _globals["_REFRESHEDUPLOADS_UPLOADSENTRY"]._loaded_options = None
-    _globals["_REFRESHEDUPLOADS_UPLOADSENTRY"]._serialized_options = b"8\001"
-    _globals["_LOCATIONSTATE"]._serialized_start = 4097
-    _globals["_LOCATIONSTATE"]._serialized_end = 4194
-    _globals["_VERDICT"]._serialized_start = 4197
-    _globals["_VERDICT"]._serialized_end = 4361
-    _globals["_RECORDEDSTATE"]._serialized_start = 4364
-    _globals["_RECORDEDSTATE"]._serialized_end = 4495
-    _globals["_FAILURE"]._serialized_start = 77
-    _globals["_FAILURE"]._serialized_end = 136
-    _globals["_BLOCKCLAIM"]._serialized_start = 138
-    _globals["_BLOCKCLAIM"]._serialized_end = 190
-    _globals["_NEWVERSION"]._serialized_start = 193
-    _globals["_NEWVERSION"]._serialized_end = 354
-    _globals["_SIGNEDREQUEST"]._serialized_start = 357
-    _globals["_SIGNEDREQUEST"]._serialized_end = 559
-    _globals["_SIGNEDREQUEST_HEADERSENTRY"]._serialized_start = 513
-    _globals["_SIGNEDREQUEST_HEADERSENTRY"]._serialized_end = 559
-    _globals["_BLOCKLOCATION"]._serialized_start = 562
-    _globals["_BLOCKLOCATION"]._serialized_end = 728
-    _globals["_BLOCKLOCATIONS"]._serialized_start = 730
-    _globals["_BLOCKLOCATIONS"]._serialized_end = 793
-    _globals["_GETORCREATEBLOCKLOCATIONSREQUEST"]._serialized_start = 795
-    _globals["_GETORCREATEBLOCKLOCATIONSREQUEST"]._serialized_end = 894
-    _globals["_GETORCREATEBLOCKLOCATIONSRESPONSE"]._serialized_start = 896
-    _globals["_GETORCREATEBLOCKLOCATIONSRESPONSE"]._serialized_end = 979
-    _globals["_REFRESHUPLOADURLSREQUEST"]._serialized_start = 981
-    _globals["_REFRESHUPLOADURLSREQUEST"]._serialized_end = 1079
-    _globals["_REFRESHEDUPLOADS"]._serialized_start = 1082
-    _globals["_REFRESHEDUPLOADS"]._serialized_end = 1280
-    _globals["_REFRESHEDUPLOADS_UPLOADSENTRY"]._serialized_start = 1202
-    _globals["_REFRESHEDUPLOADS_UPLOADSENTRY"]._serialized_end = 1280
-    _globals["_PACKEDBLOCK"]._serialized_start = 1282
-    _globals["_PACKEDBLOCK"]._serialized_end = 1351
-    _globals["_NEWPACK"]._serialized_start = 1353
-    _globals["_NEWPACK"]._serialized_end = 1444
-    _globals["_CREATEPACKUPLOADSREQUEST"]._serialized_start = 1446
-    _globals["_CREATEPACKUPLOADSREQUEST"]._serialized_end = 1532
-    _globals["_CREATEPACKUPLOADSRESPONSE"]._serialized_start = 1534
-    _globals["_CREATEPACKUPLOADSRESPONSE"]._serialized_end = 1608
-    _globals["_VERSIONTOCOMMIT"]._serialized_start = 1610
-    _globals["_VERSIONTOCOMMIT"]._serialized_end = 1712
-    _globals["_COMMITVERSIONREQUEST"]._serialized_start = 1714
-    _globals["_COMMITVERSIONREQUEST"]._serialized_end = 1788
-    _globals["_COMMITVERDICT"]._serialized_start = 1791
-    _globals["_COMMITVERDICT"]._serialized_end = 1930
-    _globals["_COMMITVERSIONRESPONSE"]._serialized_start = 1932
-    _globals["_COMMITVERSIONRESPONSE"]._serialized_end = 2002
-    _globals["_SETTLEMENT"]._serialized_start = 2005
-    _globals["_SETTLEMENT"]._serialized_end = 2142
-    _globals["_RELEASEVERSIONSREQUEST"]._serialized_start = 2144
-    _globals["_RELEASEVERSIONSREQUEST"]._serialized_end = 2218
-    _globals["_RELEASEVERSIONSRESPONSE"]._serialized_start = 2220
-    _globals["_RELEASEVERSIONSRESPONSE"]._serialized_end = 2245
-    _globals["_COPYVERSIONREQUEST"]._serialized_start = 2247
-    _globals["_COPYVERSIONREQUEST"]._serialized_end = 2340
-    _globals["_COPYVERSIONRESPONSE"]._serialized_start = 2342
-    _globals["_COPYVERSIONRESPONSE"]._serialized_end = 2363
-    _globals["_VERSIONRANGE"]._serialized_start = 2365
-    _globals["_VERSIONRANGE"]._serialized_end = 2440
-    _globals["_GETBLOCKDOWNLOADURLSREQUEST"]._serialized_start = 2442
-    _globals["_GETBLOCKDOWNLOADURLSREQUEST"]._serialized_end = 2518
-    _globals["_BLOCKDOWNLOAD"]._serialized_start = 2520
-    _globals["_BLOCKDOWNLOAD"]._serialized_end = 2622
-    _globals["_SOURCE"]._serialized_start = 2624
-    _globals["_SOURCE"]._serialized_end = 2701
-    _globals["_VERSIONDOWNLOAD"]._serialized_start = 2704
-    _globals["_VERSIONDOWNLOAD"]._serialized_end = 2834
-    _globals["_DOWNLOADS"]._serialized_start = 2836
-    _globals["_DOWNLOADS"]._serialized_end = 2941
-    _globals["_READVERSIONREQUEST"]._serialized_start = 2943
-    _globals["_READVERSIONREQUEST"]._serialized_end = 3019
-    _globals["_READVERSIONRESPONSE"]._serialized_start = 3021
-    _globals["_READVERSIONRESPONSE"]._serialized_end = 3056
-    _globals["_STATSREQUEST"]._serialized_start = 3058
-    _globals["_STATSREQUEST"]._serialized_end = 3072
-    _globals["_LASTCOLLECTION"]._serialized_start = 3074
-    _globals["_LASTCOLLECTION"]._serialized_end = 3190
-    _globals["_BLOCKSTATS"]._serialized_start = 3193
-    _globals["_BLOCKSTATS"]._serialized_end = 3478
-    _globals["_RECORDEDVERSION"]._serialized_start = 3481
-    _globals["_RECORDEDVERSION"]._serialized_end = 3735
-    _globals["_LISTRECORDEDIDSREQUEST"]._serialized_start = 3737
-    _globals["_LISTRECORDEDIDSREQUEST"]._serialized_end = 3806
-    _globals["_LISTRECORDEDIDSRESPONSE"]._serialized_start = 3808
-    _globals["_LISTRECORDEDIDSRESPONSE"]._serialized_end = 3848
-    _globals["_GETRECORDEDVERSIONSREQUEST"]._serialized_start = 3850
-    _globals["_GETRECORDEDVERSIONSREQUEST"]._serialized_end = 3904
-    _globals["_GETRECORDEDVERSIONSRESPONSE"]._serialized_start = 3906
-    _globals["_GETRECORDEDVERSIONSRESPONSE"]._serialized_end = 3984
-    _globals["_LISTDAMAGEDIDSREQUEST"]._serialized_start = 3986
-    _globals["_LISTDAMAGEDIDSREQUEST"]._serialized_end = 4054
-    _globals["_LISTDAMAGEDIDSRESPONSE"]._serialized_start = 4056
-    _globals["_LISTDAMAGEDIDSRESPONSE"]._serialized_end = 4095
-    _globals["_BLOCKSERVICE"]._serialized_start = 4498
-    _globals["_BLOCKSERVICE"]._serialized_end = 5730
+  DESCRIPTOR._loaded_options = None
+  _globals['_SIGNEDREQUEST_HEADERSENTRY']._loaded_options = None
+  _globals['_SIGNEDREQUEST_HEADERSENTRY']._serialized_options = b'8\001'
+  _globals['_REFRESHEDUPLOADS_UPLOADSENTRY']._loaded_options = None
+  _globals['_REFRESHEDUPLOADS_UPLOADSENTRY']._serialized_options = b'8\001'
+  _globals['_LOCATIONSTATE']._serialized_start=4097
+  _globals['_LOCATIONSTATE']._serialized_end=4194
+  _globals['_VERDICT']._serialized_start=4197
+  _globals['_VERDICT']._serialized_end=4361
+  _globals['_RECORDEDSTATE']._serialized_start=4364
+  _globals['_RECORDEDSTATE']._serialized_end=4495
+  _globals['_FAILURE']._serialized_start=77
+  _globals['_FAILURE']._serialized_end=136
+  _globals['_BLOCKCLAIM']._serialized_start=138
+  _globals['_BLOCKCLAIM']._serialized_end=190
+  _globals['_NEWVERSION']._serialized_start=193
+  _globals['_NEWVERSION']._serialized_end=354
+  _globals['_SIGNEDREQUEST']._serialized_start=357
+  _globals['_SIGNEDREQUEST']._serialized_end=559
+  _globals['_SIGNEDREQUEST_HEADERSENTRY']._serialized_start=513
+  _globals['_SIGNEDREQUEST_HEADERSENTRY']._serialized_end=559
+  _globals['_BLOCKLOCATION']._serialized_start=562
+  _globals['_BLOCKLOCATION']._serialized_end=728
+  _globals['_BLOCKLOCATIONS']._serialized_start=730
+  _globals['_BLOCKLOCATIONS']._serialized_end=793
+  _globals['_GETORCREATEBLOCKLOCATIONSREQUEST']._serialized_start=795
+  _globals['_GETORCREATEBLOCKLOCATIONSREQUEST']._serialized_end=894
+  _globals['_GETORCREATEBLOCKLOCATIONSRESPONSE']._serialized_start=896
+  _globals['_GETORCREATEBLOCKLOCATIONSRESPONSE']._serialized_end=979
+  _globals['_REFRESHUPLOADURLSREQUEST']._serialized_start=981
+  _globals['_REFRESHUPLOADURLSREQUEST']._serialized_end=1079
+  _globals['_REFRESHEDUPLOADS']._serialized_start=1082
+  _globals['_REFRESHEDUPLOADS']._serialized_end=1280
+  _globals['_REFRESHEDUPLOADS_UPLOADSENTRY']._serialized_start=1202
+  _globals['_REFRESHEDUPLOADS_UPLOADSENTRY']._serialized_end=1280
+  _globals['_PACKEDBLOCK']._serialized_start=1282
+  _globals['_PACKEDBLOCK']._serialized_end=1351
+  _globals['_NEWPACK']._serialized_start=1353
+  _globals['_NEWPACK']._serialized_end=1444
+  _globals['_CREATEPACKUPLOADSREQUEST']._serialized_start=1446
+  _globals['_CREATEPACKUPLOADSREQUEST']._serialized_end=1532
+  _globals['_CREATEPACKUPLOADSRESPONSE']._serialized_start=1534
+  _globals['_CREATEPACKUPLOADSRESPONSE']._serialized_end=1608
+  _globals['_VERSIONTOCOMMIT']._serialized_start=1610
+  _globals['_VERSIONTOCOMMIT']._serialized_end=1712
+  _globals['_COMMITVERSIONREQUEST']._serialized_start=1714
+  _globals['_COMMITVERSIONREQUEST']._serialized_end=1788
+  _globals['_COMMITVERDICT']._serialized_start=1791
+  _globals['_COMMITVERDICT']._serialized_end=1930
+  _globals['_COMMITVERSIONRESPONSE']._serialized_start=1932
+  _globals['_COMMITVERSIONRESPONSE']._serialized_end=2002
+  _globals['_SETTLEMENT']._serialized_start=2005
+  _globals['_SETTLEMENT']._serialized_end=2142
+  _globals['_RELEASEVERSIONSREQUEST']._serialized_start=2144
+  _globals['_RELEASEVERSIONSREQUEST']._serialized_end=2218
+  _globals['_RELEASEVERSIONSRESPONSE']._serialized_start=2220
+  _globals['_RELEASEVERSIONSRESPONSE']._serialized_end=2245
+  _globals['_COPYVERSIONREQUEST']._serialized_start=2247
+  _globals['_COPYVERSIONREQUEST']._serialized_end=2340
+  _globals['_COPYVERSIONRESPONSE']._serialized_start=2342
+  _globals['_COPYVERSIONRESPONSE']._serialized_end=2363
+  _globals['_VERSIONRANGE']._serialized_start=2365
+  _globals['_VERSIONRANGE']._serialized_end=2440
+  _globals['_GETBLOCKDOWNLOADURLSREQUEST']._serialized_start=2442
+  _globals['_GETBLOCKDOWNLOADURLSREQUEST']._serialized_end=2518
+  _globals['_BLOCKDOWNLOAD']._serialized_start=2520
+  _globals['_BLOCKDOWNLOAD']._serialized_end=2622
+  _globals['_SOURCE']._serialized_start=2624
+  _globals['_SOURCE']._serialized_end=2701
+  _globals['_VERSIONDOWNLOAD']._serialized_start=2704
+  _globals['_VERSIONDOWNLOAD']._serialized_end=2834
+  _globals['_DOWNLOADS']._serialized_start=2836
+  _globals['_DOWNLOADS']._serialized_end=2941
+  _globals['_READVERSIONREQUEST']._serialized_start=2943
+  _globals['_READVERSIONREQUEST']._serialized_end=3019
+  _globals['_READVERSIONRESPONSE']._serialized_start=3021
+  _globals['_READVERSIONRESPONSE']._serialized_end=3056
+  _globals['_STATSREQUEST']._serialized_start=3058
+  _globals['_STATSREQUEST']._serialized_end=3072
+  _globals['_LASTCOLLECTION']._serialized_start=3074
+  _globals['_LASTCOLLECTION']._serialized_end=3190
+  _globals['_BLOCKSTATS']._serialized_start=3193
+  _globals['_BLOCKSTATS']._serialized_end=3478
+  _globals['_RECORDEDVERSION']._serialized_start=3481
+  _globals['_RECORDEDVERSION']._serialized_end=3735
+  _globals['_LISTRECORDEDIDSREQUEST']._serialized_start=3737
+  _globals['_LISTRECORDEDIDSREQUEST']._serialized_end=3806
+  _globals['_LISTRECORDEDIDSRESPONSE']._serialized_start=3808
+  _globals['_LISTRECORDEDIDSRESPONSE']._serialized_end=3848
+  _globals['_GETRECORDEDVERSIONSREQUEST']._serialized_start=3850
+  _globals['_GETRECORDEDVERSIONSREQUEST']._serialized_end=3904
+  _globals['_GETRECORDEDVERSIONSRESPONSE']._serialized_start=3906
+  _globals['_GETRECORDEDVERSIONSRESPONSE']._serialized_end=3984
+  _globals['_LISTDAMAGEDIDSREQUEST']._serialized_start=3986
+  _globals['_LISTDAMAGEDIDSREQUEST']._serialized_end=4054
+  _globals['_LISTDAMAGEDIDSRESPONSE']._serialized_start=4056
+  _globals['_LISTDAMAGEDIDSRESPONSE']._serialized_end=4095
+  _globals['_BLOCKSERVICE']._serialized_start=4498
+  _globals['_BLOCKSERVICE']._serialized_end=5730
 # @@protoc_insertion_point(module_scope)

@@ -31,7 +31,6 @@ class RecordedState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RECORDED_STATE_OPEN: _ClassVar[RecordedState]
     RECORDED_STATE_COMMITTED: _ClassVar[RecordedState]
     RECORDED_STATE_RELEASED: _ClassVar[RecordedState]
-
 LOCATION_STATE_UNSPECIFIED: LocationState
 LOCATION_STATE_HELD: LocationState
 LOCATION_STATE_SEND: LocationState
@@ -54,12 +53,7 @@ class Failure(_message.Message):
     code: str
     detail: str
     extra_json: str
-    def __init__(
-        self,
-        code: _Optional[str] = ...,
-        detail: _Optional[str] = ...,
-        extra_json: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, code: _Optional[str] = ..., detail: _Optional[str] = ..., extra_json: _Optional[str] = ...) -> None: ...
 
 class BlockClaim(_message.Message):
     __slots__ = ("block_hash", "size_bytes")
@@ -67,9 +61,7 @@ class BlockClaim(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     block_hash: str
     size_bytes: int
-    def __init__(
-        self, block_hash: _Optional[str] = ..., size_bytes: _Optional[int] = ...
-    ) -> None: ...
+    def __init__(self, block_hash: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class NewVersion(_message.Message):
     __slots__ = ("file_version_id", "file_id", "namespace_id", "device_id", "blocks", "start_index")
@@ -85,15 +77,7 @@ class NewVersion(_message.Message):
     device_id: str
     blocks: _containers.RepeatedCompositeFieldContainer[BlockClaim]
     start_index: int
-    def __init__(
-        self,
-        file_version_id: _Optional[str] = ...,
-        file_id: _Optional[str] = ...,
-        namespace_id: _Optional[str] = ...,
-        device_id: _Optional[str] = ...,
-        blocks: _Optional[_Iterable[_Union[BlockClaim, _Mapping]]] = ...,
-        start_index: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, file_version_id: _Optional[str] = ..., file_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., device_id: _Optional[str] = ..., blocks: _Optional[_Iterable[_Union[BlockClaim, _Mapping]]] = ..., start_index: _Optional[int] = ...) -> None: ...
 
 class SignedRequest(_message.Message):
     __slots__ = ("method", "url", "headers", "expires_at")
@@ -104,7 +88,6 @@ class SignedRequest(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
-
     METHOD_FIELD_NUMBER: _ClassVar[int]
     URL_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
@@ -113,13 +96,7 @@ class SignedRequest(_message.Message):
     url: str
     headers: _containers.ScalarMap[str, str]
     expires_at: _timestamp_pb2.Timestamp
-    def __init__(
-        self,
-        method: _Optional[str] = ...,
-        url: _Optional[str] = ...,
-        headers: _Optional[_Mapping[str, str]] = ...,
-        expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, method: _Optional[str] = ..., url: _Optional[str] = ..., headers: _Optional[_Mapping[str, str]] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class BlockLocation(_message.Message):
     __slots__ = ("block_hash", "size_bytes", "state", "upload")
@@ -131,21 +108,13 @@ class BlockLocation(_message.Message):
     size_bytes: int
     state: LocationState
     upload: SignedRequest
-    def __init__(
-        self,
-        block_hash: _Optional[str] = ...,
-        size_bytes: _Optional[int] = ...,
-        state: _Optional[_Union[LocationState, str]] = ...,
-        upload: _Optional[_Union[SignedRequest, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, block_hash: _Optional[str] = ..., size_bytes: _Optional[int] = ..., state: _Optional[_Union[LocationState, str]] = ..., upload: _Optional[_Union[SignedRequest, _Mapping]] = ...) -> None: ...
 
 class BlockLocations(_message.Message):
     __slots__ = ("items",)
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[BlockLocation]
-    def __init__(
-        self, items: _Optional[_Iterable[_Union[BlockLocation, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, items: _Optional[_Iterable[_Union[BlockLocation, _Mapping]]] = ...) -> None: ...
 
 class GetOrCreateBlockLocationsRequest(_message.Message):
     __slots__ = ("versions", "readable")
@@ -153,19 +122,13 @@ class GetOrCreateBlockLocationsRequest(_message.Message):
     READABLE_FIELD_NUMBER: _ClassVar[int]
     versions: _containers.RepeatedCompositeFieldContainer[NewVersion]
     readable: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self,
-        versions: _Optional[_Iterable[_Union[NewVersion, _Mapping]]] = ...,
-        readable: _Optional[_Iterable[str]] = ...,
-    ) -> None: ...
+    def __init__(self, versions: _Optional[_Iterable[_Union[NewVersion, _Mapping]]] = ..., readable: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetOrCreateBlockLocationsResponse(_message.Message):
     __slots__ = ("items",)
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[BlockLocations]
-    def __init__(
-        self, items: _Optional[_Iterable[_Union[BlockLocations, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, items: _Optional[_Iterable[_Union[BlockLocations, _Mapping]]] = ...) -> None: ...
 
 class RefreshUploadUrlsRequest(_message.Message):
     __slots__ = ("file_version_id", "device_id", "done", "want")
@@ -177,13 +140,7 @@ class RefreshUploadUrlsRequest(_message.Message):
     device_id: str
     done: _containers.RepeatedScalarFieldContainer[str]
     want: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self,
-        file_version_id: _Optional[str] = ...,
-        device_id: _Optional[str] = ...,
-        done: _Optional[_Iterable[str]] = ...,
-        want: _Optional[_Iterable[str]] = ...,
-    ) -> None: ...
+    def __init__(self, file_version_id: _Optional[str] = ..., device_id: _Optional[str] = ..., done: _Optional[_Iterable[str]] = ..., want: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RefreshedUploads(_message.Message):
     __slots__ = ("verified", "missing", "uploads")
@@ -193,22 +150,14 @@ class RefreshedUploads(_message.Message):
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
         value: SignedRequest
-        def __init__(
-            self, key: _Optional[str] = ..., value: _Optional[_Union[SignedRequest, _Mapping]] = ...
-        ) -> None: ...
-
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[SignedRequest, _Mapping]] = ...) -> None: ...
     VERIFIED_FIELD_NUMBER: _ClassVar[int]
     MISSING_FIELD_NUMBER: _ClassVar[int]
     UPLOADS_FIELD_NUMBER: _ClassVar[int]
     verified: _containers.RepeatedScalarFieldContainer[str]
     missing: _containers.RepeatedScalarFieldContainer[str]
     uploads: _containers.MessageMap[str, SignedRequest]
-    def __init__(
-        self,
-        verified: _Optional[_Iterable[str]] = ...,
-        missing: _Optional[_Iterable[str]] = ...,
-        uploads: _Optional[_Mapping[str, SignedRequest]] = ...,
-    ) -> None: ...
+    def __init__(self, verified: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[str]] = ..., uploads: _Optional[_Mapping[str, SignedRequest]] = ...) -> None: ...
 
 class PackedBlock(_message.Message):
     __slots__ = ("block_hash", "offset", "size_bytes")
@@ -218,12 +167,7 @@ class PackedBlock(_message.Message):
     block_hash: str
     offset: int
     size_bytes: int
-    def __init__(
-        self,
-        block_hash: _Optional[str] = ...,
-        offset: _Optional[int] = ...,
-        size_bytes: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, block_hash: _Optional[str] = ..., offset: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class NewPack(_message.Message):
     __slots__ = ("sha256", "size_bytes", "blocks")
@@ -233,12 +177,7 @@ class NewPack(_message.Message):
     sha256: str
     size_bytes: int
     blocks: _containers.RepeatedCompositeFieldContainer[PackedBlock]
-    def __init__(
-        self,
-        sha256: _Optional[str] = ...,
-        size_bytes: _Optional[int] = ...,
-        blocks: _Optional[_Iterable[_Union[PackedBlock, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., blocks: _Optional[_Iterable[_Union[PackedBlock, _Mapping]]] = ...) -> None: ...
 
 class CreatePackUploadsRequest(_message.Message):
     __slots__ = ("device_id", "packs")
@@ -246,19 +185,13 @@ class CreatePackUploadsRequest(_message.Message):
     PACKS_FIELD_NUMBER: _ClassVar[int]
     device_id: str
     packs: _containers.RepeatedCompositeFieldContainer[NewPack]
-    def __init__(
-        self,
-        device_id: _Optional[str] = ...,
-        packs: _Optional[_Iterable[_Union[NewPack, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, device_id: _Optional[str] = ..., packs: _Optional[_Iterable[_Union[NewPack, _Mapping]]] = ...) -> None: ...
 
 class CreatePackUploadsResponse(_message.Message):
     __slots__ = ("items",)
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[SignedRequest]
-    def __init__(
-        self, items: _Optional[_Iterable[_Union[SignedRequest, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, items: _Optional[_Iterable[_Union[SignedRequest, _Mapping]]] = ...) -> None: ...
 
 class VersionToCommit(_message.Message):
     __slots__ = ("file_version_id", "device_id", "size_bytes", "block_count")
@@ -270,21 +203,13 @@ class VersionToCommit(_message.Message):
     device_id: str
     size_bytes: int
     block_count: int
-    def __init__(
-        self,
-        file_version_id: _Optional[str] = ...,
-        device_id: _Optional[str] = ...,
-        size_bytes: _Optional[int] = ...,
-        block_count: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, file_version_id: _Optional[str] = ..., device_id: _Optional[str] = ..., size_bytes: _Optional[int] = ..., block_count: _Optional[int] = ...) -> None: ...
 
 class CommitVersionRequest(_message.Message):
     __slots__ = ("versions",)
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     versions: _containers.RepeatedCompositeFieldContainer[VersionToCommit]
-    def __init__(
-        self, versions: _Optional[_Iterable[_Union[VersionToCommit, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, versions: _Optional[_Iterable[_Union[VersionToCommit, _Mapping]]] = ...) -> None: ...
 
 class CommitVerdict(_message.Message):
     __slots__ = ("file_version_id", "verdict", "blocks_digest", "missing", "detail")
@@ -298,22 +223,13 @@ class CommitVerdict(_message.Message):
     blocks_digest: str
     missing: _containers.RepeatedScalarFieldContainer[str]
     detail: str
-    def __init__(
-        self,
-        file_version_id: _Optional[str] = ...,
-        verdict: _Optional[_Union[Verdict, str]] = ...,
-        blocks_digest: _Optional[str] = ...,
-        missing: _Optional[_Iterable[str]] = ...,
-        detail: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, file_version_id: _Optional[str] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., blocks_digest: _Optional[str] = ..., missing: _Optional[_Iterable[str]] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class CommitVersionResponse(_message.Message):
     __slots__ = ("items",)
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[CommitVerdict]
-    def __init__(
-        self, items: _Optional[_Iterable[_Union[CommitVerdict, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, items: _Optional[_Iterable[_Union[CommitVerdict, _Mapping]]] = ...) -> None: ...
 
 class Settlement(_message.Message):
     __slots__ = ("file_version_id", "is_committed", "file_id", "namespace_id")
@@ -325,21 +241,13 @@ class Settlement(_message.Message):
     is_committed: bool
     file_id: str
     namespace_id: str
-    def __init__(
-        self,
-        file_version_id: _Optional[str] = ...,
-        is_committed: _Optional[bool] = ...,
-        file_id: _Optional[str] = ...,
-        namespace_id: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, file_version_id: _Optional[str] = ..., is_committed: _Optional[bool] = ..., file_id: _Optional[str] = ..., namespace_id: _Optional[str] = ...) -> None: ...
 
 class ReleaseVersionsRequest(_message.Message):
     __slots__ = ("settlements",)
     SETTLEMENTS_FIELD_NUMBER: _ClassVar[int]
     settlements: _containers.RepeatedCompositeFieldContainer[Settlement]
-    def __init__(
-        self, settlements: _Optional[_Iterable[_Union[Settlement, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, settlements: _Optional[_Iterable[_Union[Settlement, _Mapping]]] = ...) -> None: ...
 
 class ReleaseVersionsResponse(_message.Message):
     __slots__ = ()
@@ -351,11 +259,7 @@ class CopyVersionRequest(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     source_version_id: str
     version: NewVersion
-    def __init__(
-        self,
-        source_version_id: _Optional[str] = ...,
-        version: _Optional[_Union[NewVersion, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, source_version_id: _Optional[str] = ..., version: _Optional[_Union[NewVersion, _Mapping]] = ...) -> None: ...
 
 class CopyVersionResponse(_message.Message):
     __slots__ = ()
@@ -369,20 +273,13 @@ class VersionRange(_message.Message):
     file_version_id: str
     start_index: int
     limit: int
-    def __init__(
-        self,
-        file_version_id: _Optional[str] = ...,
-        start_index: _Optional[int] = ...,
-        limit: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, file_version_id: _Optional[str] = ..., start_index: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class GetBlockDownloadUrlsRequest(_message.Message):
     __slots__ = ("ranges",)
     RANGES_FIELD_NUMBER: _ClassVar[int]
     ranges: _containers.RepeatedCompositeFieldContainer[VersionRange]
-    def __init__(
-        self, ranges: _Optional[_Iterable[_Union[VersionRange, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, ranges: _Optional[_Iterable[_Union[VersionRange, _Mapping]]] = ...) -> None: ...
 
 class BlockDownload(_message.Message):
     __slots__ = ("index", "block_hash", "size_bytes", "source", "offset")
@@ -396,14 +293,7 @@ class BlockDownload(_message.Message):
     size_bytes: int
     source: int
     offset: int
-    def __init__(
-        self,
-        index: _Optional[int] = ...,
-        block_hash: _Optional[str] = ...,
-        size_bytes: _Optional[int] = ...,
-        source: _Optional[int] = ...,
-        offset: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, index: _Optional[int] = ..., block_hash: _Optional[str] = ..., size_bytes: _Optional[int] = ..., source: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class Source(_message.Message):
     __slots__ = ("request", "size_bytes")
@@ -411,11 +301,7 @@ class Source(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     request: SignedRequest
     size_bytes: int
-    def __init__(
-        self,
-        request: _Optional[_Union[SignedRequest, _Mapping]] = ...,
-        size_bytes: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, request: _Optional[_Union[SignedRequest, _Mapping]] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class VersionDownload(_message.Message):
     __slots__ = ("file_version_id", "blocks", "next_index")
@@ -425,12 +311,7 @@ class VersionDownload(_message.Message):
     file_version_id: str
     blocks: _containers.RepeatedCompositeFieldContainer[BlockDownload]
     next_index: int
-    def __init__(
-        self,
-        file_version_id: _Optional[str] = ...,
-        blocks: _Optional[_Iterable[_Union[BlockDownload, _Mapping]]] = ...,
-        next_index: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, file_version_id: _Optional[str] = ..., blocks: _Optional[_Iterable[_Union[BlockDownload, _Mapping]]] = ..., next_index: _Optional[int] = ...) -> None: ...
 
 class Downloads(_message.Message):
     __slots__ = ("versions", "sources")
@@ -438,11 +319,7 @@ class Downloads(_message.Message):
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     versions: _containers.RepeatedCompositeFieldContainer[VersionDownload]
     sources: _containers.RepeatedCompositeFieldContainer[Source]
-    def __init__(
-        self,
-        versions: _Optional[_Iterable[_Union[VersionDownload, _Mapping]]] = ...,
-        sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, versions: _Optional[_Iterable[_Union[VersionDownload, _Mapping]]] = ..., sources: _Optional[_Iterable[_Union[Source, _Mapping]]] = ...) -> None: ...
 
 class ReadVersionRequest(_message.Message):
     __slots__ = ("file_version_id", "start", "length")
@@ -452,12 +329,7 @@ class ReadVersionRequest(_message.Message):
     file_version_id: str
     start: int
     length: int
-    def __init__(
-        self,
-        file_version_id: _Optional[str] = ...,
-        start: _Optional[int] = ...,
-        length: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, file_version_id: _Optional[str] = ..., start: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
 
 class ReadVersionResponse(_message.Message):
     __slots__ = ("data",)
@@ -477,25 +349,10 @@ class LastCollection(_message.Message):
     finished_at: _timestamp_pb2.Timestamp
     deleted_object_count: int
     freed_bytes: int
-    def __init__(
-        self,
-        finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...,
-        deleted_object_count: _Optional[int] = ...,
-        freed_bytes: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deleted_object_count: _Optional[int] = ..., freed_bytes: _Optional[int] = ...) -> None: ...
 
 class BlockStats(_message.Message):
-    __slots__ = (
-        "block_count",
-        "referenced_bytes",
-        "stored_bytes",
-        "object_count",
-        "object_bytes",
-        "reclaimable_bytes",
-        "open_upload_count",
-        "damaged_count",
-        "last_collection",
-    )
+    __slots__ = ("block_count", "referenced_bytes", "stored_bytes", "object_count", "object_bytes", "reclaimable_bytes", "open_upload_count", "damaged_count", "last_collection")
     BLOCK_COUNT_FIELD_NUMBER: _ClassVar[int]
     REFERENCED_BYTES_FIELD_NUMBER: _ClassVar[int]
     STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -514,30 +371,10 @@ class BlockStats(_message.Message):
     open_upload_count: int
     damaged_count: int
     last_collection: LastCollection
-    def __init__(
-        self,
-        block_count: _Optional[int] = ...,
-        referenced_bytes: _Optional[int] = ...,
-        stored_bytes: _Optional[int] = ...,
-        object_count: _Optional[int] = ...,
-        object_bytes: _Optional[int] = ...,
-        reclaimable_bytes: _Optional[int] = ...,
-        open_upload_count: _Optional[int] = ...,
-        damaged_count: _Optional[int] = ...,
-        last_collection: _Optional[_Union[LastCollection, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, block_count: _Optional[int] = ..., referenced_bytes: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., object_count: _Optional[int] = ..., object_bytes: _Optional[int] = ..., reclaimable_bytes: _Optional[int] = ..., open_upload_count: _Optional[int] = ..., damaged_count: _Optional[int] = ..., last_collection: _Optional[_Union[LastCollection, _Mapping]] = ...) -> None: ...
 
 class RecordedVersion(_message.Message):
-    __slots__ = (
-        "file_version_id",
-        "state",
-        "file_id",
-        "namespace_id",
-        "block_count",
-        "size_bytes",
-        "blocks_digest",
-        "damaged_count",
-    )
+    __slots__ = ("file_version_id", "state", "file_id", "namespace_id", "block_count", "size_bytes", "blocks_digest", "damaged_count")
     FILE_VERSION_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     FILE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -554,17 +391,7 @@ class RecordedVersion(_message.Message):
     size_bytes: int
     blocks_digest: str
     damaged_count: int
-    def __init__(
-        self,
-        file_version_id: _Optional[str] = ...,
-        state: _Optional[_Union[RecordedState, str]] = ...,
-        file_id: _Optional[str] = ...,
-        namespace_id: _Optional[str] = ...,
-        block_count: _Optional[int] = ...,
-        size_bytes: _Optional[int] = ...,
-        blocks_digest: _Optional[str] = ...,
-        damaged_count: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, file_version_id: _Optional[str] = ..., state: _Optional[_Union[RecordedState, str]] = ..., file_id: _Optional[str] = ..., namespace_id: _Optional[str] = ..., block_count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., blocks_digest: _Optional[str] = ..., damaged_count: _Optional[int] = ...) -> None: ...
 
 class ListRecordedIdsRequest(_message.Message):
     __slots__ = ("after", "limit")
@@ -590,9 +417,7 @@ class GetRecordedVersionsResponse(_message.Message):
     __slots__ = ("items",)
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[RecordedVersion]
-    def __init__(
-        self, items: _Optional[_Iterable[_Union[RecordedVersion, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, items: _Optional[_Iterable[_Union[RecordedVersion, _Mapping]]] = ...) -> None: ...
 
 class ListDamagedIdsRequest(_message.Message):
     __slots__ = ("after", "limit")

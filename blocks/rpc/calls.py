@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
+from types import NoneType
 from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from google.protobuf.descriptor import MethodDescriptor
@@ -90,7 +91,7 @@ class Call(Generic[R]):
 
     def response(self, value: Any) -> Message:
         """The answer as one message, or one item of an iterator."""
-        if self.answer in (None, type(None)):
+        if self.answer is NoneType:
             return self.response_class()
         encoded = codec.encoder(self.answer)(value)
         match encoded:
@@ -103,7 +104,7 @@ class Call(Generic[R]):
 
     def value_of(self, response: Message) -> Any:
         """Raises ValueError for an answer that says what this release does not know."""
-        if self.answer in (None, type(None)):
+        if self.answer is NoneType:
             return None
         decode = codec.decoder(self.answer)
         if codec.is_list(self.answer):

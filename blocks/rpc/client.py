@@ -99,7 +99,8 @@ class RemoteBlockService:
 
     def __init__(self, address: str, *, token: str = "", tls: TlsFiles | None = None) -> None:
         self._address = address
-        self._metadata = ((TOKEN_KEY, token_header(token)),) if token else ()
+        # Also without a token: so even health tells that the other side wants one.
+        self._metadata = ((TOKEN_KEY, token_header(token)),)
         self._tls = tls or TlsFiles()
         self._channel: grpc.Channel | None = None
         # Channels of a parent process: closing one here would wait for threads that only
@@ -185,7 +186,9 @@ class RemoteBlockService:
         )
         with heard("Health"):
             answer = ask(
-                health_pb2.HealthCheckRequest(service=SERVICE.full_name), timeout=timeout_seconds
+                health_pb2.HealthCheckRequest(service=SERVICE.full_name),
+                timeout=timeout_seconds,
+                metadata=self._metadata,
             )
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 

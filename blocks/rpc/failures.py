@@ -37,8 +37,10 @@ _STATUS = {
     503: grpc.StatusCode.UNAVAILABLE,
     507: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-# What gRPC itself says when the other side cannot be asked now.
+# What gRPC itself says when the other side cannot be asked now. UNAUTHENTICATED is about our
+# token, so nothing that a device could mend by signing in again.
 _AWAY = {
+    grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
@@ -76,13 +78,13 @@ def heard(rpc: str) -> Iterator[None]:
 def _meant(rpc: str, error: grpc.RpcError) -> DriveError:
     # Every error of a channel is also the call that failed, which no type says.
     failed = cast(grpc.Call, error)
+    code = failed.code()
     for key, value in failed.trailing_metadata() or ():
         if key == FAILURE_KEY and isinstance(value, bytes):
             return _from_bytes(rpc, value)
-    code = failed.code()
     # gRPC's own words name addresses and limits: for the operator, not for the caller.
     log.error("%s of the Block Service: %s %s", rpc, code.name, failed.details())
-    if code in _AWAY or code is grpc.StatusCode.UNAUTHENTICATED:
+    if code in _AWAY:
         return ServiceUnavailable(retry_after_seconds=RETRY_AFTER_SECONDS)
     return InternalError()
 

@@ -23,7 +23,6 @@ from drive_project.common.errors import (
     DriveError,
     InternalError,
     InvalidRequest,
-    NotAuthenticated,
     ServiceUnavailable,
 )
 
@@ -233,13 +232,13 @@ def _told(call: Call[Any], context: grpc.ServicerContext) -> Iterator[None]:
 
 
 class TokenInterceptor(grpc.ServerInterceptor):
-    """Lets in who knows the shared token; health is for everybody."""
+    """Lets in who knows the shared token; health also those who show none, as probes do."""
 
     def __init__(self, token: str) -> None:
         self._expected = token_header(token).encode()
 
         def refuse(request: Message, context: grpc.ServicerContext) -> None:
-            tell(NotAuthenticated("The token of the Block Service is another one."), context)
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "BLOCK_SERVICE_TOKEN is another one")
 
         self._refusal: Handler = grpc.unary_unary_rpc_method_handler(refuse)
 
@@ -248,9 +247,10 @@ class TokenInterceptor(grpc.ServerInterceptor):
         continuation: "Callable[[grpc.HandlerCallDetails], Handler | None]",
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "Handler | None":
-        if handler_call_details.method.startswith(_HEALTH):
+        metadata = dict(handler_call_details.invocation_metadata)
+        if TOKEN_KEY not in metadata and handler_call_details.method.startswith(_HEALTH):
             return continuation(handler_call_details)
-        given = dict(handler_call_details.invocation_metadata).get(TOKEN_KEY, "")
+        given = metadata.get(TOKEN_KEY, "")
         given_bytes = given if isinstance(given, bytes) else given.encode()
         if hmac.compare_digest(given_bytes, self._expected):
             return continuation(handler_call_details)

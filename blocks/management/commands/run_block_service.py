@@ -43,10 +43,10 @@ class Command(BaseCommand):
             token=settings.BLOCK_SERVICE_TOKEN,
             has_reflection=settings.BLOCK_SERVICE_REFLECTION,
         )
+        address = self._listen(server)
         is_told_to_stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: is_told_to_stop.set())
-        address = self._listen(server)
         server.start()
         self.stdout.write(f"Block Service is ready at {address}")
         self.stdout.flush()
