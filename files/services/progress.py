@@ -157,13 +157,21 @@ def create_packs(
     """
     if not any(role in WRITERS for role in roles_of(device.user).values()):
         raise PermissionDenied("You may only read here.")
-    if not packs:
-        return []
+    refusals = [_refusal_of(pack) for pack in packs]
+    good = [pack for pack, refusal in zip(packs, refusals, strict=True) if refusal is None]
+    if not good:
+        return [refusal for refusal in refusals if refusal is not None]
+    signed = iter(_signed_packs(device, good))
+    return [refusal or next(signed) for refusal in refusals]
+
+
+def _signed_packs(device: UserDevice, packs: Sequence[NewPack]) -> list[SignedRequest | DriveError]:
     ask = get_block_service().create_pack_uploads
     try:
         return [*ask(device_id=device.pk, packs=packs)]
     except InvalidRequest:
-        # One of them spoils the call, and the answer does not say which.
+        # Of a pack only the Block Service knows whether open uploads name its blocks. One
+        # that does not spoils the call, and the answer does not say which.
         results: list[SignedRequest | DriveError] = []
         for pack in packs:
             try:
@@ -171,6 +179,20 @@ def create_packs(
             except (InvalidRequest, TooManyRequests) as error:
                 results.append(error)
         return results
+
+
+def _refusal_of(pack: NewPack) -> InvalidRequest | None:
+    """Why this can be no pack. The Block Service would refuse the whole call for it."""
+    end = 0
+    for block in pack.blocks:
+        if block.offset != end:
+            return InvalidRequest("The blocks of a pack follow one another without gaps.")
+        end += block.size_bytes
+    if end != pack.size_bytes:
+        return InvalidRequest(f"The blocks have {end} bytes together, not {pack.size_bytes}.")
+    if len({block.block_hash for block in pack.blocks}) != len(pack.blocks):
+        return InvalidRequest("A pack holds each block once.")
+    return None
 
 
 def _open_upload(device: UserDevice, upload_id: UUID) -> FileVersion:

@@ -97,6 +97,8 @@ class NewUpload:
             )
         if len(self.blocks) > self.block_count:
             raise InvalidRequest("There are more blocks than block_count says.")
+        if len(set(self.blocks)) != len({block.block_hash for block in self.blocks}):
+            raise InvalidRequest("One block is named with two sizes.")
         given_bytes = sum(block.size_bytes for block in self.blocks)
         if len(self.blocks) == self.block_count and given_bytes != self.size_bytes:
             raise InvalidRequest(
@@ -353,7 +355,8 @@ def _take_references(
         answers = ask(versions=wanted, readable=readable)
         found.update(zip((each.file_version_id for each in wanted), answers, strict=True))
     except (InvalidRequest, UploadExpired):
-        # One of them spoils the call, and the answer does not say which.
+        # One of them spoils the call, and the answer does not say which. Rare: an upload was
+        # released meanwhile, or was continued before its beginning had been told.
         for each in wanted:
             version, upload = uploads[each.file_version_id]
             try:

@@ -7,6 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from blocks.local import LocalBlockService
 from blocks.service import MAX_BLOCK_BYTES
 from files.models import (
     File,
@@ -368,6 +369,52 @@ def test_a_wrong_sum_of_a_continued_list_is_found_at_the_commit(on_laptop):
 
 
 # --- Sending ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How many items each call of the Block Service was about, by its name."""
+    found: dict[str, list[int]] = {}
+    for name, argument in (
+        ("get_or_create_block_locations", "versions"),
+        ("create_pack_uploads", "packs"),
+    ):
+        real = getattr(LocalBlockService, name)
+
+        def counted(self, *, real=real, name=name, argument=argument, **arguments):
+            found.setdefault(name, []).append(len(arguments[argument]))
+            return real(self, **arguments)
+
+        monkeypatch.setattr(LocalBlockService, name, counted)
+    return found
+
+
+def test_a_bad_item_does_not_make_many_calls_of_one(on_laptop, calls):
+    claim = {"block_hash": sha256(b"x"), "size_bytes": 1}
+    two_sizes = {
+        "name": "bad",
+        "parent_folder_id": on_laptop.root,
+        "size_bytes": 3,
+        "content_hash": sha256(b"bad"),
+        "blocks": [claim, {**claim, "size_bytes": 2}],
+    }
+    items = [on_laptop.item(data, name=f"{n}") for n, data in enumerate((b"x", b"y", b"z"))]
+    answer = on_laptop.api.post("/files/upload/init", {"items": [items[0], two_sizes, *items[1:]]})
+    assert [each["status"] for each in answer.json()["items"]] == [201, 400, 201, 201]
+    packed = {**claim, "offset": 0}
+    good = {"sha256": sha256(b"x"), "size_bytes": 1, "blocks": [packed]}
+    packs = [
+        good,
+        {**good, "blocks": [{**packed, "offset": 1}]},
+        {**good, "size_bytes": 2},
+        {**good, "size_bytes": 2, "blocks": [packed, {**packed, "offset": 1}]},
+        {**good, "blocks": []},
+        good,
+    ]
+    answer = on_laptop.api.post("/files/upload/packs", {"items": packs})
+    assert [each["status"] for each in answer.json()["items"]] == [201, 400, 400, 400, 400, 201]
+
+    assert calls == {"get_or_create_block_locations": [3], "create_pack_uploads": [2]}
 
 
 def test_many_uploads_are_resumed_in_one_request(on_laptop, on_phone):
