@@ -337,11 +337,9 @@ class Watch:
 def kind_of(sql: str) -> str:
     """The verb and the table of a statement; savepoints have names of their own."""
     words = sql.replace('"', "").split()
-    verb = words[0]
-    for before in ("FROM", "INTO", "UPDATE"):
-        if before in words:
-            return f"{verb} {words[words.index(before) + 1]}"
-    return verb
+    before = {"INSERT": "INTO", "UPDATE": "UPDATE"}.get(words[0], "FROM")
+    table = words[words.index(before) + 1] if before in words else ""
+    return f"{words[0]} {table}"
 
 
 def shape(answer: Any, data: bytes) -> Any:
