@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, QuerySet, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from blocks import holds, models, objects, references, rewrite
@@ -36,11 +36,13 @@ from blocks.uploads import contents
 log = logging.getLogger(__name__)
 
 BATCH = 1_000
-# Packs name many blocks each.
-UPLOAD_BATCH = 100
+# Packs name many blocks each, up to ten thousand.
+UPLOAD_BATCH = 20
 # Packs that one run of the periodic task looks at, so that it ends before its successor begins.
 REWRITES_PER_RUN = 500
 RELEASED_LISTS_KEPT = timedelta(days=30)
+# Long enough for a device that gives an upload up to begin it anew with what it has sent.
+IDLE_BYTES_KEPT = timedelta(hours=1)
 COLLECTIONS_KEPT = timedelta(days=90)
 # An object or a draft of which no row knows is none that is just being written.
 UNKNOWN_KEPT = timedelta(days=1)
@@ -268,8 +270,15 @@ def _in_use(locations: Collection[str]) -> set[str]:
 
 def _forget_old_proofs(now: datetime) -> None:
     kept: timedelta = max(timedelta(days=7), settings.UPLOAD_LIFETIME)
+    in_use = FileVersionBlock.objects.filter(
+        block_hash=OuterRef("block_hash"),
+        file_version__state=ListState.OPEN,
+        file_version__device_id=OuterRef("device_id"),
+    )
+    # Bytes that no open upload needs are nobody's to pay for.
+    is_idle = Q(~Exists(in_use), upload__isnull=False, used_at__lt=now - IDLE_BYTES_KEPT)
     _delete_in_batches(
-        lambda: BlockProof.objects.filter(used_at__lt=now - kept).order_by(
+        lambda: BlockProof.objects.filter(Q(used_at__lt=now - kept) | is_idle).order_by(
             "device_id", "block_hash"
         )
     )

@@ -154,6 +154,8 @@ class BlockUpload(models.Model):
     size_bytes = models.PositiveBigIntegerField()
     # A pack's contents: [[block_hash, offset, size_bytes], …]. Empty for a single block.
     pack = models.JSONField(default=list, blank=True)
+    # How many blocks it carries.
+    block_count = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(auto_now_add=True)
     # The last moment at which a URL for it is good.
     expires_at = models.DateTimeField(db_index=True)

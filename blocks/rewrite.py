@@ -154,6 +154,7 @@ def _plan(moving: Sequence[Living], data: bytes) -> BlockUpload:
         sha256=sha256,
         size_bytes=len(data),
         pack=[] if is_single else [[*place] for place in _places(moving)],
+        block_count=len(moving),
         expires_at=timezone.now() + COPY_LIFETIME,
     )
 

@@ -9,11 +9,12 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
 from blocks import proofs, references
 from blocks.locations import block_location, check_hash, pack_location
-from blocks.models import BlockUpload
+from blocks.models import BlockUpload, FileVersionBlock, ListState
 from blocks.service import (
     FIRST_URLS,
     MAX_BLOCK_BYTES,
@@ -34,8 +35,9 @@ from blocks.transactions import block_transaction, chunks
 from drive_project.common.errors import InvalidRequest, TooManyRequests
 from drive_project.common.ids import new_id
 
-# Packs that a device may have asked for and not shown to have arrived.
-MAX_OPEN_PACKS = 2 * MAX_URLS_PER_CALL
+# How many blocks the packs may carry that a device has asked for and not shown to have
+# arrived: so many are looked through, in memory, when it reports some.
+MAX_WAITING_PACKED_BLOCKS = 5 * MAX_BLOCKS_PER_CALL
 
 
 def begin(
@@ -112,13 +114,18 @@ def urls_for(
 def create_packs(
     *, store: ObjectStore, device_id: UUID, packs: Sequence[NewPack]
 ) -> list[SignedRequest]:
-    """A URL for each pack. Raises InvalidRequest or TooManyRequests."""
+    """A URL for each pack of blocks that open uploads of the device name.
+
+    Their bytes are reserved there, so nobody fills the store past a quota. Raises
+    InvalidRequest or TooManyRequests.
+    """
     if len(packs) > MAX_URLS_PER_CALL:
         raise InvalidRequest(f"At most {MAX_URLS_PER_CALL} packs in one call.")
     if sum(len(pack.blocks) for pack in packs) > MAX_BLOCKS_PER_CALL:
         raise InvalidRequest(f"At most {MAX_BLOCKS_PER_CALL} blocks in the packs of one call.")
     for pack in packs:
         check_pack(pack)
+    _check_named(device_id, {block.block_hash for pack in packs for block in pack.blocks})
     now = timezone.now()
     with block_transaction():
         packed: list[list[list[str | int]]] = [
@@ -142,19 +149,39 @@ def create_packs(
             if place not in known
         }
         _write([known[place] for place in places if place in known], new.values(), now)
-        waiting = BlockUpload.objects.filter(
-            device_id=device_id,
-            s3_location__startswith="p/",
-            verified_at=None,
-            expires_at__gte=now,
-        ).count()
-        if waiting > MAX_OPEN_PACKS:
+        on_their_way = waiting_packs(device_id).filter(expires_at__gte=now)
+        waiting = on_their_way.aggregate(count=Sum("block_count"))["count"] or 0
+        if waiting > MAX_WAITING_PACKED_BLOCKS:
             raise TooManyRequests(
-                f"More than {MAX_OPEN_PACKS} packs have not arrived yet.",
+                f"Packs of more than {MAX_WAITING_PACKED_BLOCKS} blocks have not arrived yet.",
                 retry_after_seconds=int(settings.UPLOAD_URL_LIFETIME.total_seconds()),
             )
     uploads = known | new
     return [_signed(store, uploads[place], now) for place in places]
+
+
+def waiting_packs(device_id: UUID) -> QuerySet[BlockUpload]:
+    """The packs that a device has asked for and that were not verified."""
+    return BlockUpload.objects.filter(
+        device_id=device_id, s3_location__startswith="p/", verified_at=None
+    )
+
+
+def _check_named(device_id: UUID, hashes: set[str]) -> None:
+    named: set[str] = set()
+    for batch in chunks(sorted(hashes)):
+        named.update(
+            FileVersionBlock.objects.filter(
+                block_hash__in=batch,
+                file_version__state=ListState.OPEN,
+                file_version__device_id=device_id,
+            ).values_list("block_hash_id", flat=True)
+        )
+    if unnamed := sorted(hashes - named):
+        raise InvalidRequest(
+            f"No open upload of this device names {len(unnamed)} of the packed blocks, "
+            f"{unnamed[0]} among them: begin uploads before their packs."
+        )
 
 
 def check_pack(pack: NewPack) -> None:
@@ -227,6 +254,7 @@ def _new_pack(device_id: UUID, pack: NewPack, content: list[list[str | int]]) ->
         sha256=pack.sha256,
         size_bytes=pack.size_bytes,
         pack=content,
+        block_count=len(content),
     )
 
 

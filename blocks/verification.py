@@ -21,7 +21,7 @@ from blocks.locations import block_location, pack_location
 from blocks.models import BlockProof, BlockUpload
 from blocks.storage import ObjectStore
 from blocks.transactions import block_transaction, chunks
-from blocks.uploads import MAX_OPEN_PACKS, contents
+from blocks.uploads import MAX_WAITING_PACKED_BLOCKS, contents, waiting_packs
 from drive_project.common.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ MAX_READ_BYTES = 64 * 1024 * 1024
 COPY_LIFETIME = timedelta(hours=1)
 # Results that are recorded in one transaction.
 RECORD_BATCH = 500
+# Packs whose contents are read from the database together.
+PACKS_AT_ONCE = 20
 
 
 @dataclass(slots=True)
@@ -83,10 +85,14 @@ def _unverified(device_id: UUID, hashes: Collection[str]) -> list[BlockUpload]:
         ).order_by("pk")
         if not upload.pack
     ]
-    packs = BlockUpload.objects.filter(
-        device_id=device_id, s3_location__startswith="p/", verified_at=None
-    ).order_by("-created_at")[:MAX_OPEN_PACKS]
-    found += [upload for upload in packs if not wanted.isdisjoint(contents(upload))]
+    seen = 0
+    for upload in waiting_packs(device_id).order_by("-created_at").iterator(PACKS_AT_ONCE):
+        seen += upload.block_count
+        if seen > 2 * MAX_WAITING_PACKED_BLOCKS:
+            # Of older ones the URLs have expired; what they held is sent again.
+            break
+        if not wanted.isdisjoint(contents(upload)):
+            found.append(upload)
     return found
 
 
@@ -139,6 +145,7 @@ def _plan_copies(uploads: Sequence[BlockUpload]) -> dict[UUID, BlockUpload]:
             sha256=upload.sha256,
             size_bytes=upload.size_bytes,
             pack=upload.pack,
+            block_count=upload.block_count,
             expires_at=expires_at,
         )
     with block_transaction():

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from django.db import connections
@@ -192,6 +193,20 @@ def test_beginning_and_reporting_at_once_never_wait_for_each_other(
         done=[sha256(data) for data in known],
         want=[],
     )
+
+    def begin(version: NewVersion, barrier: threading.Barrier) -> None:
+        barrier.wait()
+        device.begin(version)
+
+    def report(version: NewVersion, new: list[bytes], barrier: threading.Barrier) -> None:
+        barrier.wait()
+        service.refresh_upload_urls(
+            file_version_id=version.file_version_id,
+            device_id=device.device_id,
+            done=[sha256(data) for data in new],
+            want=[],
+        )
+
     for _ in range(30):
         new = [random.randbytes(300_000) for _ in range(4)]
         version = device.version([*known, *new])
@@ -200,24 +215,9 @@ def test_beginning_and_reporting_at_once_never_wait_for_each_other(
         # Its verification writes the proofs of the known blocks again.
         device.send_pack([*known, *new])
         barrier = threading.Barrier(2)
-
-        def begin(data: list[bytes] = [*known, *new], at: threading.Barrier = barrier) -> None:
-            at.wait()
-            device.begin(device.version(data))
-
-        def report(
-            version: NewVersion = version,
-            new: list[bytes] = new,
-            at: threading.Barrier = barrier,
-        ) -> None:
-            at.wait()
-            service.refresh_upload_urls(
-                file_version_id=version.file_version_id,
-                device_id=device.device_id,
-                done=[sha256(data) for data in new],
-                want=[],
-            )
-
-        in_threads(begin, report)
+        in_threads(
+            partial(begin, device.version([*known, *new]), barrier),
+            partial(report, version, new, barrier),
+        )
 
     assert device.verdict(version).verdict == "ready"

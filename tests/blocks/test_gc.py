@@ -117,16 +117,18 @@ def test_a_pack_goes_when_its_last_block_goes(laptop: Device, store: LocalObject
     assert faults(store) == []
 
 
-def test_the_blocks_of_a_pack_that_nobody_named_prove_nothing_later(
+def test_the_blocks_of_a_pack_that_no_version_kept_prove_nothing_later(
     laptop: Device, stranger: Device, store: LocalObjectStore
 ) -> None:
     """Else a guess in a pack would tell by "held" whether a stranger has it."""
     stranger.upload(SMALL[:2])
-    version = laptop.version(SMALL[4:])
+    version, given_up = laptop.version(SMALL[4:]), laptop.version(SMALL[:4])
     laptop.begin(version)
+    laptop.begin(given_up)
     laptop.send_pack(SMALL)
     assert laptop.verdict(version).verdict == "ready"
     laptop.settle(version)
+    laptop.settle(given_up, is_committed=False)
     collect_now(store)
 
     told = laptop.begin(laptop.version(SMALL))
@@ -172,9 +174,11 @@ def test_what_an_upload_left_is_condemned_once_it_is_over(
     assert faults(store) == []
 
 
-def test_verified_bytes_are_kept_for_a_week_after_their_last_use(
+def test_verified_bytes_that_no_open_upload_needs_are_kept_for_an_hour(
     laptop: Device, store: LocalObjectStore
 ) -> None:
+    """So an upload that is given up and begun anew sends nothing twice, and no more is kept
+    than somebody's quota pays for."""
     version = laptop.version(BIG[:1])
     laptop.begin(version)
     laptop.send(version, BIG[:1])
@@ -186,12 +190,19 @@ def test_verified_bytes_are_kept_for_a_week_after_their_last_use(
     )
     laptop.settle(version, is_committed=False)
 
+    let_time_pass(timedelta(minutes=50))
+    collect_now(store)
+    again = laptop.version(BIG[:1])
+    [location] = laptop.begin(again)
+    assert location.state == LocationState.HELD
+
     let_time_pass(timedelta(days=6))
     collect_now(store)
-    [location] = laptop.begin(laptop.version(BIG[:1]))
-    assert location.state == LocationState.HELD  # and used: the week begins again
+    [location] = laptop.begin(again)
+    assert location.state == LocationState.HELD  # as long as it is open
 
-    let_time_pass(timedelta(days=8))
+    laptop.settle(again, is_committed=False)
+    let_time_pass(timedelta(minutes=70))
     collect_now(store)
     assert not BlockProof.objects.exists()
     assert list(store.listing()) == []

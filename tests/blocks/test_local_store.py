@@ -362,7 +362,7 @@ def test_what_was_written_before_a_crash_is_made_durable_before_it_counts(
     sync = os.fsync
 
     def fsync(handle: int) -> None:
-        path = os.readlink(f"/proc/self/fd/{handle}")
+        path = str(Path(f"/proc/self/fd/{handle}").readlink())
         if path == folder and "the process dies here" not in synced:
             synced.append("the process dies here")
             raise OSError("as if it had ended")

@@ -122,7 +122,8 @@ def test_lists_of_a_call_are_bounded(laptop: Device) -> None:
 
 
 def test_a_device_cannot_pile_up_packs(laptop: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "MAX_OPEN_PACKS", 2)
+    monkeypatch.setattr(uploads, "MAX_WAITING_PACKED_BLOCKS", 2)
+    laptop.begin(laptop.version(SMALL))
     for data in SMALL[:2]:
         laptop.service.create_pack_uploads(device_id=laptop.device_id, packs=[pack_of([data])[0]])
     for data in SMALL[:2]:  # asked for again, they are the same two
@@ -237,7 +238,7 @@ def test_pieces_of_a_stream_are_small(laptop: Device) -> None:
 
 
 def test_an_upload_row_is_there_before_its_url_is(laptop: Device, store: LocalObjectStore) -> None:
-    locations = laptop.begin(laptop.version(BIG))
+    locations = laptop.begin(laptop.version(BIG + SMALL))
     urls = [each.upload.url for each in locations if each.upload]
     pack, _ = pack_of(SMALL)
     urls += [

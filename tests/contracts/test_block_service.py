@@ -615,9 +615,25 @@ def test_impossible_packs_are_refused(laptop: Device, change: str) -> None:
         )
 
 
+def test_a_pack_carries_only_what_an_open_upload_of_its_device_names(
+    laptop: Device, phone: Device
+) -> None:
+    """What is in the store is in somebody's reservation."""
+    phone.begin(phone.version(SMALL))
+    given_up = laptop.version(SMALL[:2])
+    laptop.begin(given_up)
+    laptop.settle(given_up, is_committed=False)
+    laptop.begin(laptop.version(SMALL[1:]))
+
+    laptop.send_pack(SMALL[1:])
+    with pytest.raises(InvalidRequest, match=sha256(SMALL[0])):
+        laptop.send_pack(SMALL)
+
+
 def test_a_pack_of_another_device_proves_nothing(laptop: Device, stranger: Device) -> None:
     version = stranger.version(SMALL)
     stranger.begin(version)
+    laptop.begin(laptop.version(SMALL))
     laptop.send_pack(SMALL)
 
     assert stranger.verdict(version).verdict == Verdict.MISSING_BLOCKS

@@ -252,6 +252,16 @@ class FakeBlockService:
             raise InvalidRequest(f"At most {MAX_URLS_PER_CALL} packs in one call.")
         for pack in packs:
             check_pack(pack)
+        named = {
+            block_hash
+            for version in self._lists.values()
+            if version.state == RecordedState.OPEN and version.device_id == device_id
+            for block_hash in version.claims
+        }
+        for pack in packs:
+            for block in pack.blocks:
+                if block.block_hash not in named:
+                    raise InvalidRequest(f"No open upload names {block.block_hash}.")
         return [
             self._signed_put(
                 self._packs.setdefault(
