@@ -240,7 +240,8 @@ class BlockStats:
 
     referenced_bytes: every version's blocks counted each time; stored_bytes: of blocks that
     are referenced, counted once; object_bytes: what the store holds; reclaimable_bytes: in
-    condemned objects, and of blocks in packs that nothing names any more. last_collection: None where the collector never ran.
+    condemned objects, and of blocks in packs that nothing names any more. last_collection:
+    None where the collector never ran.
     """
 
     block_count: int
