@@ -58,6 +58,7 @@ soak: environment-dev ## Long runs on PostgreSQL and S3: thousands of commits be
 .PHONY: bench
 bench: environment-dev ## Measure the paths whose speed was promised
 	$(RUN) -m tests.bench
+	$(RUN) -m tests.bench_rpc
 
 .PHONY: format
 format: environment-dev ## Format the code and sort its imports
