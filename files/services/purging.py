@@ -5,7 +5,8 @@ The order in a batch: the Block Service is told by the outbox, the quota falls, 
 in one transaction. A file goes before its folder, so nothing is ever without a parent.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from uuid import UUID
 
 from django.conf import settings
@@ -40,29 +41,41 @@ def purge_all() -> None:
         purge(namespace_id)
 
 
-def purge(namespace_id: UUID, *, batches: int | None = None) -> bool:
-    """Delete what is marked in a namespace, at most so many batches; whether all is gone."""
-    done = 0
-    while batches is None or done < batches:
-        if not _purge_files(namespace_id) and not _purge_folders(namespace_id):
-            return True
-        done += 1
-    return False
+def purge(namespace_id: UUID, *, batches: int | None = None) -> None:
+    """Delete what is marked in a namespace, in at most so many batches."""
+    for _ in islice(_purged_batches(namespace_id), batches):
+        pass
 
 
-def _purge_files(namespace_id: UUID) -> bool:
-    """One batch of files with all their versions; whether there were any."""
+def _purged_batches(namespace_id: UUID) -> Iterator[None]:
+    """Does the next batch each time that it is asked, until all is gone."""
+    # Looked up once: below what is marked nothing is begun, made or moved any more.
+    parents = dict(queries.purging_folders(namespace_id).values_list("pk", "parent_folder_id"))
+    deepest_first = _parents_first(parents)[::-1]
+    alone = File.objects.filter(namespace=namespace_id, is_purging=True)
+    while _purge_files(namespace_id, alone):
+        yield
+    for start in range(0, len(deepest_first), FOLDERS_AT_ONCE):
+        folder_ids = deepest_first[start : start + FOLDERS_AT_ONCE]
+        while _purge_files(namespace_id, File.objects.filter(parent_folder__in=folder_ids)):
+            yield
+        with transaction.atomic():
+            lock_namespace(namespace_id)
+            Folder.objects.filter(pk__in=folder_ids).delete()
+        yield
+
+
+def _purge_files(namespace_id: UUID, files: QuerySet[File]) -> bool:
+    """One batch of these files, with all their versions; whether there were any."""
     with transaction.atomic():
         namespace = lock_namespace(namespace_id)
         account = lock_account(namespace.owner_id)
-        file_ids = list(
-            queries.purging_files(namespace_id).values_list("pk", flat=True)[:FILES_AT_ONCE]
-        )
+        file_ids = list(files.values_list("pk", flat=True)[:FILES_AT_ONCE])
         if not file_ids:
             return False
         versions = FileVersion.objects.filter(file__in=file_ids)
         _remember_begun(versions.exclude(status=VersionStatus.COMMITTED))
-        release_versions(account, versions)
+        release_versions(account, versions.only("status", "size_bytes"))
         # A file protects its current version; so it lets go of it first.
         File.objects.filter(pk__in=file_ids).update(status=FileStatus.PENDING, current_version=None)
         versions.delete()
@@ -100,18 +113,6 @@ def release_versions(account: StorageAccount, versions: Iterable[FileVersion]) -
     )
     outbox.add_released(committed, timezone.now() + settings.BLOCK_GRACE)
     outbox.add_released(pending)
-
-
-def _purge_folders(namespace_id: UUID) -> bool:
-    """One batch of folders without files, the deepest first; whether there were any."""
-    with transaction.atomic():
-        lock_namespace(namespace_id)
-        parents = dict(queries.purging_folders(namespace_id).values_list("pk", "parent_folder_id"))
-        if not parents:
-            return False
-        deepest_first = _parents_first(parents)[::-1]
-        Folder.objects.filter(pk__in=deepest_first[:FOLDERS_AT_ONCE]).delete()
-    return True
 
 
 def _parents_first(parents: Mapping[UUID, UUID | None]) -> list[UUID]:

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from drive_project.common.rendering import rfc3339
@@ -247,6 +249,26 @@ def test_deleting_for_ever_resumes_after_a_crash(api, laptop, root, make, drop, 
     tasks.finish_deletions()
     assert File.objects.count() == 0
     assert Folder.objects.count() == 1
+    assert StorageAccount.objects.get(owner=laptop.user).used_bytes == 0
+
+
+def test_a_large_deletion_looks_its_folders_up_once(api, laptop, root, make, drop, monkeypatch):
+    monkeypatch.setattr(purging, "FILES_AT_ONCE", 1)
+    monkeypatch.setattr(purging, "FOLDERS_AT_ONCE", 2)
+    monkeypatch.setattr(trash, "BATCHES_AT_ONCE", 0)
+    top = folder = make(root, "top")
+    for index in range(4):
+        folder = make(folder, f"{index}")
+        put_file(laptop, folder["folder_id"], "file")
+    drop(put_file(laptop, root["folder_id"], "alone"))
+    drop(top)
+    api(laptop).delete("/trash")
+    with CaptureQueriesContext(connection) as queries:
+        tasks.finish_deletions()
+
+    recursive = [query for query in queries if "RECURSIVE" in query["sql"]]
+    assert len(recursive) == 1
+    assert (Folder.objects.count(), File.objects.count()) == (1, 0)
     assert StorageAccount.objects.get(owner=laptop.user).used_bytes == 0
 
 
