@@ -19,6 +19,7 @@ from sync_client.errors import (
     ApiProblem,
     LoginRevoked,
     NotDrive,
+    Stopped,
     SyncError,
     Transient,
     Unreachable,
@@ -123,7 +124,7 @@ class HttpApi:
             raise _no_answer(error) from error
         except RuntimeError as error:
             if self._client.is_closed:
-                raise Transient("The connection was closed.") from error
+                raise Stopped("The connection was closed.") from error
             raise
         if response.is_success:
             return _json_of(response)

@@ -75,6 +75,7 @@ def _upload_chunk(bench: Workbench, operations: list[Operation]) -> None:
         with bench.trees.transaction():
             for operation, file, outcome in waiting:
                 if isinstance(outcome, Sent):
+                    bench.worked(operation)
                     _record_sent(bench, operation, file, outcome, began_ns)
                 else:
                     _not_sent(bench, operation, file, outcome)
@@ -238,19 +239,16 @@ def _new_agreement(
 
 
 def _not_sent(bench: Workbench, operation: Operation, file: FileToSend, error: SyncError) -> None:
-    if isinstance(error, PathProblem):
-        bench.trouble(operation, error, file.path[:-1])
-        return
-    if not isinstance(error, ApiProblem):
-        raise error
-    # Whatever is asked next is another request.
-    bench.pending.forget_op_ids([file.op_id])
-    file_id = file.file_id
-    if error.code == "not-found" and file_id is not None and bench.trees.remote(file_id) is None:
-        # Purged: no version of it is left to come back to.
-        bench.trees.drop_synced(file_id)
-        return
-    bench.refused(operation, error)
+    if isinstance(error, ApiProblem):
+        # Whatever is asked next is another request.
+        bench.pending.forget_op_ids([file.op_id])
+        file_id = file.file_id
+        is_known = file_id is not None and bench.trees.remote(file_id) is not None
+        if error.code == "not-found" and file_id is not None and not is_known:
+            # Purged: no version of it is left to come back to.
+            bench.trees.drop_synced(file_id)
+            return
+    bench.failed(operation, error, file.path[:-1])
 
 
 # Downloads
@@ -300,12 +298,8 @@ def _download_chunk(bench: Workbench, operations: list[Operation]) -> None:
         operation, item = files[file.staged]
         if isinstance(outcome, Fetched):
             arrived.append((operation, item, file, outcome))
-        elif isinstance(outcome, PathProblem):
-            bench.set_aside(operation, outcome.code, str(outcome))
-        elif isinstance(outcome, ApiProblem):
-            bench.refused(operation, outcome)
         else:
-            raise outcome
+            bench.failed(operation, outcome, ())
         bench.on_progress()
 
     try:
@@ -350,6 +344,8 @@ def _place(
         if (old := displaced.get(intent.staged)) is not None and old.name in staged:
             settle_displaced(bench, intent, Displaced(old.name, staged[old.name]))
     bench.fs.sync([intent.path[:-1] for intent, _ in done])
+    for operation, _, _ in steps:
+        bench.worked(operation)
     with bench.trees.transaction():
         for intent, fetched in done:
             record_placed(bench, intent, fetched.content_hash, fetched.blocks)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from sync_client.errors import ApiProblem
+from sync_client.api import problem_error
 from sync_client.feed import item_id_of, remote_item
 from sync_client.names import PARKED_PREFIX
 from sync_client.nodes import LocalNode, RemoteItem, SyncedItem
@@ -121,10 +121,7 @@ def _refused(bench: Workbench, operation: Operation, result: dict[str, Any]) -> 
     problem = dict(result["problem"])
     if isinstance(problem.get("current"), dict):
         bench.feed.note(problem["current"])
-    bench.refused(
-        operation,
-        ApiProblem(int(result["status"]), problem["code"], str(problem.get("detail", "")), problem),
-    )
+    bench.failed(operation, problem_error({"status": result["status"], **problem}), ())
 
 
 def _record(

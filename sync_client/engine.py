@@ -196,10 +196,19 @@ class Engine:
         uploads = among(frozenset({Action.UPLOAD}))
         repeated = [each for each in uploads if apply_files.sent_before(bench, each)]
         apply_files.upload(bench, repeated)
-        apply_files.download(bench, among(frozenset({Action.DOWNLOAD})))
+        trouble: Transient | None = None
+        try:
+            apply_files.download(bench, among(frozenset({Action.DOWNLOAD})))
+        except Transient as error:
+            if error.concerns_all:
+                raise
+            # What goes wrong on the way down keeps nothing from going up.
+            trouble = error
         again = set(repeated)
         apply_files.upload(bench, [each for each in uploads if each not in again])
         bench.on_progress()
+        if trouble is not None:
+            raise trouble
 
     def _look(self) -> None:
         """Scan what turned out to be not as expected, until it is."""

@@ -3,6 +3,7 @@
 SyncError
 ├── Transient       again later, with back-off: network, 5xx, 429
 │   ├── Unreachable     no connection at all: nothing else need be tried now
+│   ├── Stopped         we were told to end: nothing else is tried
 │   └── NotDrive        somebody else answered: a proxy, the sign-in page of a network
 ├── PathProblem     set this path aside, tell the user, go on with the rest
 ├── ApiProblem      the server refused one request: a code of docs/protocol.md
@@ -22,7 +23,12 @@ class SyncError(Exception):
 
 
 class Transient(SyncError):
-    """Worth trying again by itself. `retry_after` in seconds, where the server said so."""
+    """Worth trying again by itself. `retry_after` in seconds, where the server said so.
+
+    concerns_all: whatever else is under way would meet the same.
+    """
+
+    concerns_all = False
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -31,6 +37,14 @@ class Transient(SyncError):
 
 class Unreachable(Transient):
     """There is no connection to the server, or to its block store."""
+
+    concerns_all = True
+
+
+class Stopped(Transient):
+    """We were told to end."""
+
+    concerns_all = True
 
 
 class NotDrive(Transient):

@@ -12,7 +12,7 @@ from typing import Any
 
 from sync_client.api import problem_error
 from sync_client.chunker import block_hash_of
-from sync_client.errors import ApiProblem, PathProblem, SyncError, Transient, path_problem
+from sync_client.errors import PathProblem, SyncError, Transient, path_problem
 from sync_client.ports import (
     Api,
     BlockRef,
@@ -24,7 +24,13 @@ from sync_client.ports import (
     StagedFile,
 )
 from sync_client.transfer_state import TransferState
-from sync_client.transfer_store import BlockStore, Presigned, StaleUrl, finishing
+from sync_client.transfer_store import (
+    BlockStore,
+    ObjectTrouble,
+    Presigned,
+    StaleUrl,
+    finishing,
+)
 
 FILES_PER_REQUEST = 1_000
 GROUP_BYTES = 256 * 1024 * 1024
@@ -33,6 +39,7 @@ BLOCKS_PER_PAGE = 256
 # A file larger than this is continued after a crash; a smaller one is quickly fetched anew.
 RESUMED_ABOVE_BYTES = 4 * 1024 * 1024
 ROUNDS_WITHOUT_PROGRESS = 4
+UNAVAILABLE = "content-unavailable"
 
 OnResult = Callable[[FileToFetch, Fetched | SyncError], None]
 
@@ -59,6 +66,14 @@ class Assembly:
     @property
     def is_over(self) -> bool:
         return self.signature is not None or self.failure is not None
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether a failed one may be continued, and is large enough for that."""
+        may_pass = isinstance(self.failure, Transient) or (
+            isinstance(self.failure, PathProblem) and self.failure.code == UNAVAILABLE
+        )
+        return may_pass and self.file.size_bytes > RESUMED_ABOVE_BYTES
 
     @property
     def first_wanted(self) -> int:
@@ -127,10 +142,15 @@ class Fetcher:
         """Answer for a file that is finished or has failed."""
         file = assembly.file
         if assembly.failure is not None:
-            if assembly.staged:
-                # A full disk needs the room; what the server no longer has is of no use.
-                assembly.staged.abandon()
-            self._state.end([_key(file)])
+            if assembly.is_worth_keeping:
+                # What has arrived counts when it is tried again.
+                if assembly.staged:
+                    assembly.staged.close()
+            else:
+                if assembly.staged:
+                    # A full disk needs the room; what the server no longer has is of no use.
+                    assembly.staged.abandon()
+                self._state.end([_key(file)])
             on_result(file, assembly.failure)
         elif assembly.signature is not None:
             self._state.end([_key(file)])
@@ -148,10 +168,7 @@ class Fetcher:
         wanted: list[Wanted] = []
         for assembly, item in zip(going, answer["items"], strict=True):
             if "problem" in item:
-                problem = problem_error(item["problem"])
-                if isinstance(problem, Transient):
-                    raise problem
-                assembly.failure = problem
+                assembly.failure = problem_error(item["problem"])
             else:
                 wanted += _note_page(assembly, item)
         self._get(answer["sources"], self._not_on_this_disk(wanted))
@@ -166,7 +183,7 @@ class Fetcher:
             elif item["blocks"] or len(going) == 1:
                 assembly.rounds_without_progress += 1
                 if assembly.rounds_without_progress >= ROUNDS_WITHOUT_PROGRESS:
-                    assembly.failure = _unavailable()
+                    assembly.failure = _unavailable(assembly)
 
     # From this disk
 
@@ -243,6 +260,10 @@ class Fetcher:
             content = self._store.get(presigned, size_bytes)
         except StaleUrl:
             # Still missing: the next round asks for new URLs.
+            return
+        except ObjectTrouble:
+            for each in wanted:
+                each.assembly.failure = each.assembly.failure or _unavailable(each.assembly)
             return
         for each in wanted:
             block = bytes(content[each.offset : each.offset + each.ref.size_bytes])
@@ -329,7 +350,7 @@ def _note_page(assembly: Assembly, item: dict[str, Any]) -> list[Wanted]:
             assembly.blocks.append(BlockRef(block["block_hash"], block["size_bytes"], offset))
             assembly.missing.add(index)
         elif index > len(assembly.blocks):
-            assembly.failure = _unavailable()
+            assembly.failure = _unavailable(assembly)
             return []
         if index in assembly.missing:
             wanted = by_hash.setdefault(
@@ -339,7 +360,7 @@ def _note_page(assembly: Assembly, item: dict[str, Any]) -> list[Wanted]:
     if item["next_index"] is None:
         assembly.has_all_pages = True
         if sum(ref.size_bytes for ref in assembly.blocks) != assembly.file.size_bytes:
-            assembly.failure = _unavailable()
+            assembly.failure = _unavailable(assembly)
             return []
     return list(by_hash.values())
 
@@ -352,7 +373,7 @@ def _key(file: FileToFetch) -> str:
     return f"{file.staged} {file.file_version_id}"
 
 
-def _unavailable() -> ApiProblem:
-    return ApiProblem(
-        409, "content-unavailable", "The server could not give this file's content.", {}
+def _unavailable(assembly: Assembly) -> PathProblem:
+    return PathProblem(
+        assembly.file.staged, UNAVAILABLE, "The server could not give this file's content."
     )

@@ -10,17 +10,25 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from sync_client.api import problem_error
 from sync_client.chunker import block_hash_of
-from sync_client.errors import ApiProblem, PathProblem, SyncError, Transient
+from sync_client.errors import ApiProblem, PathProblem, Stopped, SyncError, Transient
 from sync_client.names import printable
 from sync_client.ports import Api, BlockRef, FileSystem, FileToSend, Path, Sent
 from sync_client.transfer_state import TransferState
-from sync_client.transfer_store import PARALLEL_REQUESTS, BlockStore, Presigned, StaleUrl, finishing
+from sync_client.transfer_store import (
+    PARALLEL_REQUESTS,
+    BlockStore,
+    ObjectTrouble,
+    Presigned,
+    StaleUrl,
+    finishing,
+)
 
 # What one request carries at most (docs/protocol.md).
 FILES_PER_REQUEST = 1_000
@@ -153,7 +161,7 @@ class Sender:
 
     def _hash(self, file: FileToSend) -> Upload:
         if self._stopped.is_set():
-            raise Transient("The transfer was stopped.")
+            raise Stopped("The transfer was stopped.")
         whole = hashlib.sha256()
         blocks: list[BlockRef] = []
         offset = 0
@@ -162,7 +170,7 @@ class Sender:
                 if signature != file.signature:
                     raise _changed(file.path)
                 if self._stopped.is_set():
-                    raise Transient("The transfer was stopped.")
+                    raise Stopped("The transfer was stopped.")
                 whole.update(block)
                 blocks.append(BlockRef(block_hash_of(block), len(block), offset))
                 offset += len(block)
@@ -187,12 +195,16 @@ class Sender:
         uploads = self._announce(group, on_result)
         for upload in uploads:
             if upload.to_send and self._state.has_begun(upload.file.op_id):
-                self._resume(upload)
+                with _own_trouble(upload):
+                    self._resume(upload)
         self._state.begin(upload.file.op_id for upload in uploads)
         for round_number in range(1, ROUNDS + 1):
             self._send_blocks(uploads)
             for upload in uploads:
-                if upload.failure:
+                if isinstance(upload.failure, Transient):
+                    # It stays open at the server, and is continued.
+                    on_result(upload.file, upload.failure)
+                elif upload.failure:
                     self._give_up(upload, upload.failure, on_result)
             uploads = [upload for upload in uploads if not upload.failure]
             # Left over are those of which the server says that blocks are missing after all.
@@ -211,7 +223,7 @@ class Sender:
                 on_result(upload.file, problem_error(item["problem"]))
                 continue
             upload.upload_id = item["upload_id"]
-            try:
+            with _own_trouble(upload):
                 self._note(upload, item)
                 for start in range(BLOCKS_PER_REQUEST, len(upload.blocks), BLOCKS_PER_REQUEST):
                     following = upload.blocks[start : start + BLOCKS_PER_REQUEST]
@@ -221,8 +233,8 @@ class Sender:
                         json={"start_index": start, "blocks": _block_items(following)},
                     )
                     self._note(upload, more)
-            except ApiProblem as problem:
-                on_result(upload.file, problem)
+            if upload.failure:
+                on_result(upload.file, upload.failure)
                 continue
             opened.append(upload)
         return opened
@@ -293,9 +305,6 @@ class Sender:
         running: dict[Future[None], Pack] = {}
         for pack, item in zip(packs, answer["items"], strict=True):
             if "problem" in item:
-                problem = problem_error(item["problem"])
-                if isinstance(problem, Transient):
-                    raise problem
                 refused += [ref.block_hash for _, ref, _ in pack.blocks]
                 continue
             running[self._moving.submit(self._store.put, Presigned.of(item), pack.content)] = pack
@@ -304,7 +313,7 @@ class Sender:
                 pack = running[job]
                 try:
                     job.result()
-                except StaleUrl:
+                except (StaleUrl, ObjectTrouble):
                     refused += [ref.block_hash for _, ref, _ in pack.blocks]
                 else:
                     self._on_bytes(len(pack.content), 0)
@@ -359,6 +368,8 @@ class Sender:
                         job.result()
                     except PathProblem as problem:
                         upload.failure = problem
+                    except ObjectTrouble as trouble:
+                        upload.failure = Transient(str(trouble))
                     except StaleUrl:
                         upload.refusals[block_hash] += 1
                         if upload.refusals[block_hash] >= ROUNDS:
@@ -379,10 +390,9 @@ class Sender:
             following = (other for other, owner in waiting if owner is upload)
             want = [block_hash, *islice(following, URLS_PER_REQUEST - 1)]
             done, upload.unreported = upload.unreported, []
-            try:
+            with _own_trouble(upload):
                 self._ask_urls(upload, done=done[-HASHES_PER_REQUEST:], want=want)
-            except ApiProblem as problem:
-                upload.failure = problem
+            if upload.failure:
                 return None
         return upload.urls.pop(block_hash, None)
 
@@ -414,6 +424,10 @@ class Sender:
         except ApiProblem as problem:
             # Over already: then nothing is reserved any more.
             if problem.code not in {"not-found", "upload-expired"}:
+                raise
+        except Transient as error:
+            # The server forgets it by itself, after 7 days.
+            if error.concerns_all:
                 raise
         self._state.end([upload.file.op_id])
         on_result(upload.file, failure)
@@ -448,7 +462,10 @@ class Sender:
             if unverified and not self._verify(unverified):
                 # A worker of the server is reading them.
                 self._stopped.wait(min(0.5 + verifying * 0.5, 5))
-            waiting = unverified
+            for upload in unverified:
+                if upload.failure:
+                    on_result(upload.file, upload.failure)
+            waiting = [upload for upload in unverified if not upload.failure]
         return lacking
 
     def _verify(self, uploads: list[Upload]) -> bool:
@@ -458,20 +475,38 @@ class Sender:
             hashes = list(dict.fromkeys(ref.block_hash for ref in upload.blocks))
             for start in range(0, len(hashes), HASHES_PER_REQUEST):
                 part = hashes[start : start + HASHES_PER_REQUEST]
-                answer = self._api.request(
-                    "POST",
-                    f"files/upload/{upload.upload_id}/urls",
-                    json={"done": part, "want": []},
-                )
-                is_everything &= set(part) <= set(answer["verified"])
+                with _own_trouble(upload):
+                    answer = self._api.request(
+                        "POST",
+                        f"files/upload/{upload.upload_id}/urls",
+                        json={"done": part, "want": []},
+                    )
+                    is_everything &= set(part) <= set(answer["verified"])
+                if upload.failure:
+                    break
         return is_everything
 
     def _settle(self, upload: Upload, item: dict[str, Any], on_result: OnResult) -> None:
-        self._state.end([upload.file.op_id])
-        if "problem" in item:
-            on_result(upload.file, problem_error(item["problem"]))
+        problem = problem_error(item["problem"]) if "problem" in item else None
+        if not isinstance(problem, Transient):
+            self._state.end([upload.file.op_id])
+        if problem is not None:
+            on_result(upload.file, problem)
         else:
             on_result(upload.file, Sent(item, upload.content_hash, upload.blocks))
+
+
+@contextmanager
+def _own_trouble(upload: Upload) -> Iterator[None]:
+    """What goes wrong in requests about one upload is that upload's failure."""
+    try:
+        yield
+    except ApiProblem as problem:
+        upload.failure = problem
+    except Transient as error:
+        if error.concerns_all:
+            raise
+        upload.failure = error
 
 
 def _init_item(upload: Upload) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 import httpx
 
 from sync_client.api import ATTEMPTS, USER_AGENT, pause_before
-from sync_client.errors import Transient
+from sync_client.errors import Stopped, Transient, Unreachable
 
 PARALLEL_REQUESTS = 8
 TIMEOUT = httpx.Timeout(60, connect=10)
 _WORTH_REPEATING = {408, 425, 429}
+# So many objects that fail one after another are no longer the trouble of each.
+FAILURES_OF_THE_STORE = 3 * PARALLEL_REQUESTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,22 @@ class StaleUrl(Exception):
     """The store refused the request: ask the server for a new URL."""
 
 
+class ObjectTrouble(Exception):
+    """The store answers, but did not give or take this object, however often it was tried."""
+
+
 class BlockStore:
-    """PUT and GET whole objects, from many threads, each tried up to four times."""
+    """PUT and GET whole objects, from many threads, each tried up to four times.
+
+    One object that fails is its own trouble; so many without a success between them are the
+    store's.
+    """
 
     def __init__(self, stopped: threading.Event) -> None:
         """stopped: when set, no further attempt is made."""
         self._stopped = stopped
+        # Since the last success; threads may lose a count, which matters to nobody.
+        self._failures = 0
         self._client = httpx.Client(
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             timeout=TIMEOUT,
@@ -57,12 +69,13 @@ class BlockStore:
     def put(self, presigned: Presigned, content: bytes) -> None:
         """Store an object; one that is there already counts as stored.
 
-        Raises StaleUrl or Transient.
+        Raises StaleUrl, ObjectTrouble or Transient.
         """
         self._repeatedly(lambda: self._put_once(presigned, content))
 
     def get(self, presigned: Presigned, size_bytes: int) -> memoryview:
-        """Exactly so many bytes. Raises StaleUrl or Transient, also for another length."""
+        """Exactly so many bytes. Raises StaleUrl, ObjectTrouble (also for another length) or
+        Transient."""
         content = bytearray(size_bytes)
         self._repeatedly(lambda: self._get_once(presigned, content))
         return memoryview(content)
@@ -84,27 +97,35 @@ class BlockStore:
                 raise _refusal(response.status_code)
             for part in response.iter_raw():
                 if arrived + len(part) > len(content):
-                    raise Transient("The block store sent more than was asked for.")
+                    raise ObjectTrouble("It is longer than the server had said.")
                 content[arrived : arrived + len(part)] = part
                 arrived += len(part)
         if arrived != len(content):
-            raise Transient("The block store sent less than was asked for.")
+            raise ObjectTrouble("It is shorter than the server had said.")
 
     def _repeatedly(self, attempt_once: Callable[[], None]) -> None:
         for attempt in range(1, ATTEMPTS + 1):
             if self._stopped.is_set():
-                raise Transient("The transfer was stopped.")
+                raise Stopped("The transfer was stopped.")
             try:
                 attempt_once()
-                return
-            except httpx.TransportError as error:
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
                 # Its text could hold the URL; the chain goes nowhere but a traceback of ours.
-                trouble = Transient("The block store cannot be reached.")
+                trouble: Exception = Unreachable("The block store cannot be reached.")
                 trouble.__cause__ = error
-            except Transient as error:
+            except httpx.TransportError as error:
+                trouble = ObjectTrouble("The connection to the block store broke.")
+                trouble.__cause__ = error
+            except ObjectTrouble as error:
                 trouble = error
+            else:
+                self._failures = 0
+                return
             if attempt < ATTEMPTS:
                 self._stopped.wait(pause_before(attempt + 1))
+        self._failures += 1
+        if self._failures >= FAILURES_OF_THE_STORE and isinstance(trouble, ObjectTrouble):
+            raise Transient(f"The block store is in trouble. {trouble}") from trouble
         raise trouble
 
 
@@ -125,6 +146,6 @@ def finishing(jobs: Collection[Future[T]]) -> Iterator[Iterator[Future[T]]]:
 
 def _refusal(status: int) -> Exception:
     if status in _WORTH_REPEATING or status >= 500:
-        return Transient(f"The block store answered {status}.")
+        return ObjectTrouble(f"The block store answered {status}.")
     # The URL has expired, or the location is no longer the one to use: ask for another.
     return StaleUrl()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sync_client.conflicts import conflict_name
-from sync_client.errors import ApiProblem, PathProblem
+from sync_client.errors import ApiProblem, PathProblem, SyncError, Transient
 from sync_client.feed import Feed
 from sync_client.names import name_key
 from sync_client.nodes import LocalNode, RemoteItem, SyncedItem
@@ -17,11 +17,19 @@ from sync_client.trees import Trees
 # A file that is being written is looked at again after this, in nanoseconds.
 BUSY_NS = 1_000_000_000
 
+# What did not work although it might have is tried again after this, then after twice as
+# long, and so on; from the third time on it is listed.
+FIRST_RETRY_NS = 5 * 1_000_000_000
+LONGEST_RETRY_NS = 3600 * 1_000_000_000
+LISTED_FROM = 3
+
 # A path with a problem is tried again after this, or when it changes.
 PROBLEM_NS = 600 * 1_000_000_000
 
 # A step that was refused this often although it looked right is a problem of its path.
 MAX_REFUSALS = 3
+
+TRY_LATER = "try-later"
 
 # Refusals that say our picture of the server is old: pull, then plan again.
 STALE_CODES = frozenset(
@@ -49,6 +57,7 @@ class Workbench:
     # Whether the server has news, ours included.
     pull: bool = False
     _refusals: dict[tuple[object, ...], int] = field(default_factory=dict)
+    _attempts: dict[tuple[object, ...], int] = field(default_factory=dict)
 
     def look_again(self, *folders: Path) -> None:
         """The disk is not as expected there: scan before the next plan."""
@@ -62,6 +71,42 @@ class Workbench:
             local_id=operation.local_id,
             due_ns=self.clock.now_ns() + BUSY_NS,
         )
+
+    def try_later(
+        self, operation: Operation, code: str, message: str, *, retry_after: float | None = None
+    ) -> None:
+        """It may work at another time: leave the entry alone, longer each time."""
+        attempts = self._attempts[_subject(operation)] = (
+            self._attempts.get(_subject(operation), 0) + 1
+        )
+        pause_ns = min(FIRST_RETRY_NS << min(attempts - 1, 20), LONGEST_RETRY_NS)
+        is_listed = attempts >= LISTED_FROM or code != TRY_LATER
+        self.trees.postpone(
+            item_id=operation.item_id,
+            local_id=operation.local_id,
+            due_ns=self.clock.now_ns() + max(pause_ns, int((retry_after or 0) * 1e9)),
+            code=code if is_listed else None,
+            message=message if is_listed else None,
+        )
+
+    def worked(self, operation: Operation) -> None:
+        """The step is done: the next trouble with its entry is another one."""
+        self._attempts.pop(_subject(operation), None)
+
+    def failed(self, operation: Operation, error: SyncError, folder: Path) -> None:
+        """A file could not be sent or fetched; `folder`: where it is, or is to be.
+
+        Raises what does not concern this file alone.
+        """
+        match error:
+            case PathProblem():
+                self.trouble(operation, error, folder)
+            case ApiProblem():
+                self.refused(operation, error)
+            case Transient() if not error.concerns_all:
+                self.try_later(operation, TRY_LATER, str(error), retry_after=error.retry_after)
+            case _:
+                raise error
 
     def set_aside(self, operation: Operation, code: str, message: str) -> None:
         """List the entry as a problem and go on with the others."""
@@ -77,7 +122,7 @@ class Workbench:
         """The server refused: our picture of it is old, or the entry has a problem."""
         if problem.code in STALE_CODES:
             self.pull = True
-            key = (operation.action, operation.item_id, operation.local_id)
+            key = _subject(operation)
             self._refusals[key] = self._refusals.get(key, 0) + 1
             if self._refusals[key] < MAX_REFUSALS:
                 return
@@ -88,6 +133,8 @@ class Workbench:
         """The disk refused one path."""
         if problem.code in {"changed-while-reading", "changed-meanwhile"}:
             self.wait_for_writer(operation, folder)
+        elif problem.code == "content-unavailable":
+            self.try_later(operation, problem.code, str(problem))
         else:
             self.set_aside(operation, problem.code, str(problem))
 
@@ -136,3 +183,7 @@ class Workbench:
             executable=local.signature.executable,
             signature=local.signature,
         )
+
+
+def _subject(operation: Operation) -> tuple[object, ...]:
+    return operation.action, operation.item_id, operation.local_id

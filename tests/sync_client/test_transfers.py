@@ -13,14 +13,15 @@ import pytest
 from sync_client import transfer_fetch, transfer_send
 from sync_client.api import HttpApi
 from sync_client.chunker import block_hash_of
-from sync_client.errors import ApiProblem, PathProblem, SyncError, Transient
+from sync_client.errors import ApiProblem, PathProblem, SyncError, Transient, Unreachable
 from sync_client.filesystem import LocalFileSystem, prepare_root
 from sync_client.ports import Fetched, FileToFetch, FileToSend, Sent
 from sync_client.system import new_id
 from sync_client.transfer import HttpTransfers
 from sync_client.transfer_state import TransferState
-from sync_client.transfer_store import BlockStore, StaleUrl
+from sync_client.transfer_store import BlockStore, ObjectTrouble, Presigned, StaleUrl
 from tests.services.drive import PASSWORD
+from tests.sync_client.web import Answer, Web
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -492,7 +493,7 @@ def test_wrong_bytes_from_the_store_never_reach_the_file(laptop, phone, dice, mo
 
     result = phone.fetch(to_fetch(sent, len(content)))["staged"]
 
-    assert isinstance(result, ApiProblem)
+    assert isinstance(result, PathProblem)
     assert result.code == "content-unavailable"
     assert not (phone.root / ".drive" / "staging" / "staged").exists()
 
@@ -502,15 +503,81 @@ def test_a_store_that_does_not_answer_is_a_passing_trouble(laptop, phone, dice, 
     sent = laptop.send_ok(laptop.write("film", content))["film"]
 
     def unreachable(self, presigned, size_bytes):
-        raise Transient("The block store cannot be reached.")
+        raise Unreachable("The block store cannot be reached.")
 
     with monkeypatch.context() as patch:
         patch.setattr(BlockStore, "get", unreachable)
-        with pytest.raises(Transient):
+        with pytest.raises(Unreachable):
             phone.fetch(to_fetch(sent, len(content)))
     phone.fetch(to_fetch(sent, len(content)))
 
     assert phone.staged("staged") == content
+
+
+def test_a_block_that_the_server_lost_fails_its_file_only(laptop, phone, server):
+    # Of this test alone: no other account has the block stored, too.
+    dice = random.Random(12)
+    contents = {"bad": dice.randbytes(6 * MIB), "good": dice.randbytes(6 * MIB)}
+    sent = laptop.send_ok(*(laptop.write(name, each) for name, each in contents.items()))
+    first = sent["bad"].blocks[0].block_hash
+    (stored,) = (path for path in server.data_dir.rglob(f"{first}/*") if path.is_file())
+    whole = stored.read_bytes()
+    os.truncate(stored, len(whole) // 2)
+
+    wanted = [to_fetch(sent[name], 6 * MIB, name) for name in contents]
+    results = phone.fetch(*wanted)
+
+    assert isinstance(results["good"], Fetched)
+    assert isinstance(results["bad"], PathProblem)
+    assert results["bad"].code == "content-unavailable"
+
+    # What has arrived of it is used when it is tried again.
+    stored.write_bytes(whole)
+    phone.kill_and_restart()
+    assert isinstance(phone.fetch(wanted[0])["bad"], Fetched)
+    assert phone.staged("bad") == contents["bad"]
+    assert phone.down < 5 * MIB
+
+
+def test_a_block_that_cannot_be_sent_leaves_the_others_standing(laptop, dice, monkeypatch):
+    files = [laptop.write(name, dice.randbytes(6 * MIB)) for name in ("bad", "good")]
+    put = BlockStore.put
+    bad = (laptop.root / "bad").read_bytes()
+
+    def sometimes(self, presigned, content):
+        if bad.endswith(content):
+            raise ObjectTrouble("The block store answered 500.")
+        put(self, presigned, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlockStore, "put", sometimes)
+        results = laptop.send(*files)
+    assert isinstance(results["good"], Sent)
+    assert isinstance(results["bad"], Transient)
+
+    laptop.kill_and_restart()
+    laptop.send_ok(files[0])
+    assert 0 < laptop.up < 5 * MIB
+
+
+def test_a_store_that_fails_with_everything_is_in_trouble_itself(monkeypatch):
+    monkeypatch.setattr("sync_client.transfer_store.pause_before", lambda attempt: 0.0)
+    web = Web()
+    web.answers[0] = Answer(503)
+    store = BlockStore(threading.Event())
+    presigned = Presigned("GET", web.url, {})
+    for _ in range(23):
+        with pytest.raises(ObjectTrouble):
+            store.get(presigned, 1)
+    with pytest.raises(Transient):
+        store.get(presigned, 1)
+    web.answers[0] = Answer(200, b"x")
+    assert bytes(store.get(presigned, 1)) == b"x"
+    web.answers[0] = Answer(503)
+    with pytest.raises(ObjectTrouble):
+        store.get(presigned, 1)
+    store.close()
+    web.close()
 
 
 def test_a_version_that_is_not_there_is_answered_for_that_file_only(laptop, phone):
