@@ -69,7 +69,12 @@ def ancestors(folder_ids: Iterable[UUID]) -> dict[UUID, Folder]:
 def lineage(folder_id: UUID | None, known: dict[UUID, Folder]) -> list[Folder]:
     """From a folder up to its root, out of what `ancestors` answered."""
     line: list[Folder] = []
-    while folder_id is not None and (folder := known.get(folder_id)) is not None:
+    # Ends even on a circle, which only a broken database has.
+    while (
+        folder_id is not None
+        and (folder := known.get(folder_id)) is not None
+        and len(line) < len(known)
+    ):
         line.append(folder)
         folder_id = folder.parent_folder_id
     return line
@@ -138,6 +143,14 @@ _PURGING = "namespace_id = %s AND is_purging"
 def purging_folders(namespace_id: UUID) -> QuerySet[Folder]:
     """All folders of a namespace that are being deleted for ever, with all below them."""
     return Folder.objects.filter(folder_id__in=_below(_PURGING, namespace_id, only_live=False))
+
+
+def purging_files(namespace_id: UUID) -> QuerySet[File]:
+    """All files that go with them, or by themselves: live, deleted and pending."""
+    return File.objects.filter(
+        Q(namespace=namespace_id, is_purging=True)
+        | Q(parent_folder_id__in=_below(_PURGING, namespace_id, only_live=False))
+    )
 
 
 def files_deleted_before(namespace_id: UUID, before: datetime) -> QuerySet[File]:

@@ -56,6 +56,15 @@ def withdraw(*, device: UserDevice, version: FileVersion, op_id: str) -> None:
             IdempotencyRecord.objects.filter(device=device, key=op_id).delete()
 
 
+def abort_pending(version_id: UUID) -> bool:
+    """Abort an upload on nobody's behalf; whether it was pending."""
+    version = FileVersion.objects.filter(pk=version_id).select_related("file__namespace").first()
+    if version is None:
+        return False
+    with transaction.atomic():
+        return _abort(version.file.namespace.owner_id, [version_id]) > 0
+
+
 def abort_expired() -> int:
     """Abort uploads that nobody committed in time; how many."""
     count = 0
