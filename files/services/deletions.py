@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from drive_project.common.errors import InvalidRequest
 from files import journal, queries
+from files.journal import ROWS_AT_ONCE
 from files.models import Change, ChangeAction, File, Folder, Namespace, UserDevice
 from files.services.folders import live_folder_for
 from files.services.locking import check_rev, lock_file, lock_folder
@@ -104,13 +105,21 @@ def _move_out(
     namespace: Namespace, items: list[Folder | File], device: UserDevice
 ) -> list[Folder | File]:
     """Put each item into a live folder in the stead of its parent, which is deleted now."""
-    places: dict[UUID | None, Folder] = {}
+    by_parent: dict[UUID, list[Folder | File]] = {}
     for item in items:
-        old_parent = item.parent_folder
-        if old_parent is None:
+        if item.parent_folder_id is None:
             raise AssertionError("a root lies below no folder")
-        if old_parent.pk not in places:
-            places[old_parent.pk] = live_folder_for(namespace, old_parent, device=device)
-        item.parent_folder = places[old_parent.pk]
-        item.save()
+        by_parent.setdefault(item.parent_folder_id, []).append(item)
+    old_parents = Folder.objects.in_bulk(by_parent)
+    now = timezone.now()
+    for parent_id, children in by_parent.items():
+        place = live_folder_for(namespace, old_parents[parent_id], device=device)
+        for item in children:
+            item.parent_folder, item.modified_at = place, now
+        for model in (Folder, File):
+            ids = [item.pk for item in children if isinstance(item, model)]
+            for start in range(0, len(ids), ROWS_AT_ONCE):
+                model._default_manager.filter(pk__in=ids[start : start + ROWS_AT_ONCE]).update(
+                    parent_folder=place, modified_at=now
+                )
     return items

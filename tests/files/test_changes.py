@@ -1,13 +1,14 @@
 """The feed: what happened since a cursor, and how a device begins."""
 
 import hashlib
+import tracemalloc
 from uuid import UUID, uuid4
 
 import pytest
 
 from files import journal
 from files.journal import Position
-from files.models import Change, Membership, Namespace, Role
+from files.models import Change, Folder, Membership, Namespace, Role
 from tests.files.answers import problem
 from tests.files.trees import put_file
 from tests.people import new_device
@@ -258,6 +259,29 @@ def test_the_digest_is_what_a_device_computes(api, laptop, root, make):
         assert api(laptop).get(where).json() == expected
     api(laptop).delete(f"/files/{file.pk}", if_match=file.rev)
     assert api(laptop).get(where).json()["digest"] != expected["digest"]
+
+
+def test_the_digest_of_a_large_tree_is_made_in_little_memory(api, laptop, root, make):
+    parent = make(root, "large")
+    Folder.objects.bulk_create(
+        Folder(
+            namespace_id=root["namespace_id"],
+            parent_folder_id=parent["folder_id"],
+            name=f"{index}",
+            name_key=f"{index}",
+        )
+        for index in range(20_000)
+    )
+    lines = sorted(f"{pk} {rev}\n" for pk, rev in Folder.objects.values_list("pk", "rev"))
+    tracemalloc.start()
+    try:
+        answer = api(laptop).get(f"/namespaces/{root['namespace_id']}/digest").json()
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert answer["digest"] == hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert peak_bytes < 3_000_000
 
 
 def test_namespaces_tell_role_and_head(api, laptop, bob, root):

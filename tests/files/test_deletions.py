@@ -1,6 +1,8 @@
 """To the trash: one entry, and what the deleter had not seen survives."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from files.models import Change, ChangeAction, Folder
 from tests.files.answers import names, problem
@@ -82,6 +84,23 @@ def test_what_the_deleter_had_not_seen_survives(api, laptop, phone, root, make):
     entries = list(Change.objects.filter(seq__gt=before).order_by("seq"))
     assert [entry.action for entry in entries] == [ChangeAction.UPSERT] * 4 + [ChangeAction.DELETE]
     assert str(entries[-1].item_id) == outer["folder_id"]
+
+
+def test_many_survivors_cost_no_more_queries_than_one(api, laptop, phone, root, make):
+    counts = []
+    for name, survivors in (("one", 1), ("many", 12)):
+        folder = make(root, name)
+        as_of_seq = head(api, laptop)
+        for index in range(survivors):
+            put_file(phone, folder["folder_id"], f"{index}")
+        with CaptureQueriesContext(connection) as queries:
+            answer = api(laptop).delete(
+                f"/folders/{folder['folder_id']}", {"as_of_seq": as_of_seq}, if_match=folder["rev"]
+            )
+        assert len(answer.json()["survivors"]) == survivors
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
 
 
 def test_a_folder_that_was_not_seen_survives_whole(api, laptop, phone, root, make):
