@@ -102,11 +102,12 @@ class Work:
         self._pull = True
         self._due_at: float | None = None
         self._next_pull_at = self._next_rescan_at = 0.0
-        self._watcher = _watch(Path(folder.root.path), on_change)
+        self._on_change = on_change
+        # None while the folder is not there, or where the system lets nothing be watched.
+        self._watcher: Watcher | None = None
 
     def close(self) -> None:
-        if self._watcher:
-            self._watcher.stop()
+        self._stop_watching()
         self.folder.close()
 
     def want(self, *, asked: int, pull: bool) -> None:
@@ -135,6 +136,11 @@ class Work:
 
     def cycle(self) -> None:
         """Run the engine. Raises what it raises; then all is still to be done."""
+        if self._watcher is None:
+            # Before the scan, so that nothing happens between the two; on the root itself.
+            self.folder.check_root()
+            self._watcher = _watch(Path(self.folder.root.path), self._on_change)
+            self._hints.everything = True
         hints, pull, asked = self._hints, self._pull, self._asked
         result = self.folder.engine.cycle(dirty=hints.folders, rescan=hints.everything, pull=pull)
         status = self.folder.engine.status()
@@ -165,6 +171,10 @@ class Work:
 
     def suspend(self, trouble: MustStop) -> None:
         """No cycle before the user has acted; look now and then whether that is so."""
+        # Watches are on the folder that left, not on its path; and what happened meanwhile
+        # nobody knows.
+        self._stop_watching()
+        self._hints, self._pull = Hints(everything=True), True
         self._due_at = time.monotonic() + MISSING_ROOT_SECONDS
         self.backoff.end()
         with self._changed:
@@ -193,6 +203,11 @@ class Work:
         if self._hints or self._pull:
             moments.append(0.0)
         return max(min(moments), self.backoff.until)
+
+    def _stop_watching(self) -> None:
+        if self._watcher:
+            self._watcher.stop()
+        self._watcher = None
 
     def _take_hints(self) -> bool:
         found = self._watcher.take() if self._watcher else Hints()

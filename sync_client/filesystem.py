@@ -34,6 +34,8 @@ STASH: Path = (OWN_FOLDER, "stash")
 # From this many folders or files on, one syncfs is cheaper than an fsync for each.
 MANY = 16
 
+# The way to the root itself may lead through links.
+_ROOT_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO that took a file's place would wait for ever.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -43,15 +45,22 @@ _HASH_BUFFER_BYTES = 1024 * 1024
 def prepare_root(root: pathlib.Path, *, root_id: str, device_id: str) -> None:
     """Make a folder ready to be linked: it, its staging, its stash and its marker.
 
-    May be repeated; the marker is written last, and anew.
+    May be repeated; the marker is written last, and anew. A power cut leaves the old one or
+    the new one.
     """
     root.mkdir(parents=True, exist_ok=True)
     own = root / OWN_FOLDER
     for folder in (own, own / "staging", own / "stash"):
         folder.mkdir(mode=0o700, exist_ok=True)
     half = own / f"{MARKER}.new"
-    half.write_text(json.dumps({"root_id": root_id, "device_id": device_id}) + "\n")
+    with half.open("w", encoding="utf-8") as marker:
+        marker.write(json.dumps({"root_id": root_id, "device_id": device_id}) + "\n")
+        marker.flush()
+        os.fsync(marker.fileno())
     half.replace(own / MARKER)
+    for folder in (own, root):
+        with _opened(os.open(folder, _ROOT_FLAGS)) as descriptor:
+            os.fsync(descriptor)
 
 
 class LocalFileSystem:
@@ -63,6 +72,8 @@ class LocalFileSystem:
         self._root_id = root_id
         self._renameat2_works = exchange_works
         self._umask = _current_umask()
+        # The root, open, while several looks have to be at the same one.
+        self._held: int | None = None
 
     # Looking
 
@@ -84,6 +95,19 @@ class LocalFileSystem:
             prepare_root(
                 self._root, root_id=self._root_id, device_id=str(found.get("device_id", ""))
             )
+
+    @contextmanager
+    def one_root(self) -> Iterator[None]:
+        self.check_root()
+        self._held = os.open(self._root, _ROOT_FLAGS)
+        try:
+            # The one we hold, not what stood at its path a moment ago.
+            self.check_root()
+            yield
+        finally:
+            held, self._held = self._held, None
+            os.close(held)
+        self.check_root()
 
     def listdir(self, path: Path) -> list[Observation]:
         found: list[Observation] = []
@@ -284,7 +308,7 @@ class LocalFileSystem:
     @contextmanager
     def _folder(self, path: Path) -> Iterator[int]:
         """A folder below the root, reached without following a link."""
-        descriptor = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(self._root, _ROOT_FLAGS) if self._held is None else os.dup(self._held)
         try:
             mount = linux.statx(descriptor, "").mount
             for name in path:

@@ -35,7 +35,7 @@ class LinkedFolder:
     ) -> None:
         self.root = root
         state = store.state_dir(root)
-        fs = LocalFileSystem(Path(root.path), root_id=root.root_id)
+        self._fs = fs = LocalFileSystem(Path(root.path), root_id=root.root_id)
         self._trees = Trees(state / TREES, root=_remote_root(root))
         self._transfers = HttpTransfers(
             api, fs, self._trees, TransferState(state / "transfers.sqlite3"), on_bytes=on_bytes
@@ -50,6 +50,10 @@ class LinkedFolder:
             device_name=login.device_name,
             on_progress=on_progress,
         )
+
+    def check_root(self) -> None:
+        """Raises RootMissing unless the folder is there, with its marker."""
+        self._fs.check_root()
 
     def stop(self) -> None:
         """End a running cycle soon; from any thread."""

@@ -8,6 +8,7 @@ Paths inside a linked folder are tuples of names from its root, as text decoded 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -78,6 +79,12 @@ class FileSystem(Protocol):
 
     def check_root(self) -> None:
         """Raises RootMissing unless the root and its marker are there."""
+
+    def one_root(self) -> AbstractContextManager[None]:
+        """For several looks at one and the same root, whatever becomes of its path meanwhile.
+
+        Raises RootMissing at the end, too: then what was seen may be of a disk that left.
+        """
 
     def listdir(self, path: Path) -> list[Observation]:
         """The entries of a folder, without the client's own. Raises PathProblem if unreadable."""

@@ -40,16 +40,22 @@ def is_racy(signature: Signature, now_ns: int) -> bool:
 
 
 def scan_everything(trees: Trees, fs: FileSystem, clock: Clock) -> Scan:
-    """Compare the whole linked folder with Local."""
-    with trees.transaction():
+    """Compare the whole linked folder with Local.
+
+    Raises RootMissing, also when the root went while it was looked at; Local is as before.
+    """
+    with trees.transaction(), fs.one_root():
         run = _Run(trees, fs, is_recursive=True)
         run.visit(ROOT_ID, ())
         return run.finish(clock.now_ns())
 
 
 def scan_folders(trees: Trees, fs: FileSystem, clock: Clock, folders: Iterable[Path]) -> Scan:
-    """Compare the entries of some folders; what is new or came from elsewhere, whole."""
-    with trees.transaction():
+    """Compare the entries of some folders; what is new or came from elsewhere, whole.
+
+    Raises RootMissing like `scan_everything`.
+    """
+    with trees.transaction(), fs.one_root():
         run = _Run(trees, fs, is_recursive=False)
         # From the top: a folder may have come to its place only now.
         for path in sorted(set(folders), key=len):

@@ -48,8 +48,10 @@ class Watcher:
     """Watches a linked folder from a thread of its own.
 
     on_change is called on that thread after something was noted; `take` gives what was
-    noted since the last time. `is_complete` is False while the system's limit of watches
-    (fs.inotify.max_user_watches) does not suffice: then only regular scans find changes.
+    noted since the last time. `is_complete` is False where the system's limit of watches
+    (fs.inotify.max_user_watches) does not suffice, or the root was not there: then only
+    regular scans find changes. Watches are on what was at the root's path at the start: a
+    root that left and came back needs another watcher.
     """
 
     def __init__(self, root: pathlib.Path, *, on_change: Callable[[], None]) -> None:
@@ -156,7 +158,12 @@ class Watcher:
             if watch < 0:
                 number = ctypes.get_errno()
                 if number in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}:
-                    continue
+                    if path:
+                        continue
+                    # Nothing is watched at all.
+                    self.is_complete = False
+                    self._add(everything=True)
+                    return
                 self.is_complete = False
                 self._add(everything=True)
                 return

@@ -1,11 +1,13 @@
 """The running daemon when things go wrong around it: it goes on, says so, and mends itself."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.services.drive import wait_until
 from tests.sync_client.conftest import Command
 from tests.sync_client.proxy import Proxy
 from tests.sync_client.web import Answer, problem
@@ -78,3 +80,17 @@ def test_one_folder_in_trouble_leaves_the_other_alone(proxy, signed_in, tmp_path
     proxy.answer = lambda path, body: None
     assert signed_in("wait", "--timeout", "60").returncode == 0
     assert "stuck" in signed_in("ls", "/one").stdout
+
+
+def test_a_folder_that_came_back_is_watched_again(linked, tmp_path):
+    folder, away = tmp_path / "Drive", tmp_path / "unplugged"
+    assert linked("start").returncode == 0
+    assert linked("wait", "--timeout", "60").returncode == 0
+    folder.rename(away)
+    assert linked("wait", "--timeout", "60").returncode == 7
+
+    # Another disk with the same content, as after mounting it again.
+    shutil.copytree(away, folder)
+    assert linked("wait", "--timeout", "60").returncode == 0
+    (folder / "note").write_text("text")
+    wait_until(lambda: "note" in linked("ls").stdout, seconds=30, what="a change is noticed")

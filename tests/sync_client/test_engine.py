@@ -613,6 +613,67 @@ def _refusing(send, name: str, code: str):
     return refuse
 
 
+def test_what_cannot_come_down_keeps_nothing_from_going_up(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    server.put("theirs", content=b"theirs")
+    (laptop.root / "mine").write_text("mine")
+
+    def broken(files, *, on_result):
+        raise Transient("The block store is in trouble.")
+
+    monkeypatch.setattr(laptop.transfers, "fetch", broken)
+    with pytest.raises(Transient):
+        laptop.sync()
+    assert server.tree()["mine",] == b"mine"
+    monkeypatch.undo()
+    settle(laptop)
+    assert laptop.tree() == server.tree()
+
+
+def test_passing_trouble_with_one_file_postpones_that_file(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("a", "bad", "c"):
+        (laptop.root / name).write_text(name)
+        server.put("theirs", name, content=name.encode())
+    send, fetch = laptop.transfers.send, laptop.transfers.fetch
+    busy = Transient("The server is busy with it.")
+
+    def sending(files, *, on_result):
+        for file in files:
+            if file.name == "bad":
+                on_result(file, busy)
+            else:
+                send([file], on_result=on_result)
+
+    def fetching(files, *, on_result):
+        for file in files:
+            if server.contents[file.file_version_id] == b"bad":
+                on_result(file, busy)
+            else:
+                fetch([file], on_result=on_result)
+
+    monkeypatch.setattr(laptop.transfers, "send", sending)
+    monkeypatch.setattr(laptop.transfers, "fetch", fetching)
+    result = laptop.sync()
+    assert not result.is_finished, "it passes: whoever waits, waits for it"
+    assert result.retry_after is not None
+    assert set(server.tree()) & {("a",), ("bad",), ("c",)} == {("a",), ("c",)}
+    assert ("theirs", "c") in laptop.tree()
+    assert codes(laptop) == {}
+
+    for _ in range(3):
+        laptop.clock.ahead_ns += 60_000_000_000
+        laptop.sync()
+    assert codes(laptop) == {"bad": "try-later", "theirs/bad": "try-later"}
+    monkeypatch.undo()
+    laptop.clock.ahead_ns += 600_000_000_000
+    settle(laptop)
+    assert laptop.sync().is_settled
+    assert laptop.tree() == server.tree()
+
+
 def test_what_cannot_be_synced_is_listed_and_left_alone(laptop: Device, server: FakeServer):
     (laptop.root / "target").write_text("x")
     (laptop.root / "link").symlink_to("target")
@@ -729,6 +790,37 @@ def test_a_missing_root_or_marker_stops_everything(laptop: Device, server: FakeS
     with pytest.raises(RootMissing):
         laptop.sync()
     assert server.tree() == {("a",): b"x"}
+
+
+@pytest.mark.parametrize("looks", ["at everything", "at what was named"])
+def test_a_disk_that_goes_while_it_is_scanned_deletes_nothing(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch, looks: str
+):
+    (laptop.root / "folder").mkdir()
+    for number in range(10):
+        (laptop.root / "folder" / str(number)).write_text("x")
+    laptop.sync()
+    before = server.tree()
+    away = laptop.root.with_name("unplugged")
+    listdir = laptop.fs.listdir
+
+    def unplugged(path):
+        if not away.exists():
+            # What is left is the empty folder on which the disk was mounted.
+            laptop.root.rename(away)
+            laptop.root.mkdir()
+        return listdir(path)
+
+    monkeypatch.setattr(laptop.fs, "listdir", unplugged)
+    is_whole = looks == "at everything"
+    with pytest.raises(RootMissing):
+        laptop.engine.cycle(dirty={(), ("folder",)}, rescan=is_whole, pull=False)
+    monkeypatch.undo()
+    laptop.root.rmdir()
+    away.rename(laptop.root)
+    # Not even a scan: what Local has must be right.
+    assert laptop.engine.cycle(pull=True).operations == 0
+    assert laptop.tree() == server.tree() == before
 
 
 def test_a_linked_folder_that_is_gone_on_the_server_stops_everything(

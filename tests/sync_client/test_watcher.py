@@ -100,3 +100,11 @@ def test_too_few_watches_mean_everything(tmp_path: pathlib.Path, monkeypatch):
     assert watcher.take().everything
     assert not watcher.is_complete
     watcher.stop()
+
+
+def test_a_root_that_is_not_there_is_not_watched_and_says_so(tmp_path: pathlib.Path):
+    watcher = Watcher(tmp_path / "unplugged", on_change=lambda: None)
+    watcher.start()
+    assert not watcher.is_complete
+    assert watcher.take().everything
+    watcher.stop()
