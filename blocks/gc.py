@@ -249,8 +249,7 @@ def _delete_due(store: ObjectStore, before: datetime, done: Collected) -> None:
         for location in in_use:
             log.error("Object %s is condemned and in use; it is kept.", location)
         doomed = [location for location in batch if location not in in_use]
-        for location in doomed:
-            store.delete(location)
+        store.delete_all(doomed)
         with block_transaction():
             # Counted by whoever removes the row, should two collectors run at once.
             gone = list(

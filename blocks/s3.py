@@ -1,6 +1,5 @@
 """The object store on S3 or anything that speaks its language, over django-storages."""
 
-import hashlib
 import logging
 import threading
 from collections.abc import Iterator, Sequence
@@ -8,32 +7,45 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict
 
-import urllib3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from django.core.exceptions import ImproperlyConfigured
 from storages.backends.s3 import S3Storage
 
+from blocks import s3_probe
 from blocks.locations import block_location
 from blocks.presign import S3Presigner, checksum_header, range_header
+from blocks.s3_probe import Enforced
 from blocks.service import SignedRequest
 from blocks.storage import StoredFile, get_headers, put_headers
+from blocks.transactions import chunks
 from drive_project.common.errors import ServiceUnavailable
 from drive_project.common.ids import new_id
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+
+class _Encrypted(TypedDict, total=False):
+    ServerSideEncryption: Any
+
+
 log = logging.getLogger(__name__)
 
 # Requests to the store at once, when many objects are looked at.
 PARALLEL = 16
+# What S3 takes in one request.
+DELETED_AT_ONCE = 1_000
 
 
 class S3ObjectStore:
-    """One bucket. `public_endpoint` is the address that devices reach (default: `endpoint`)."""
+    """One bucket, addressed by path.
+
+    public_endpoint: the address that devices reach (default: `endpoint`). encryption: what
+    the store is told to encrypt each object with ("AES256", "aws:kms"; "" says nothing).
+    origin: of our pages, to find out whether browsers may send blocks ("" does not ask).
+    """
 
     def __init__(
         self,
@@ -44,8 +56,12 @@ class S3ObjectStore:
         region: str,
         access_key: str,
         secret_key: str,
+        encryption: str = "",
+        origin: str = "",
     ) -> None:
         self._bucket = bucket
+        self._encryption = encryption
+        self._origin = origin
         endpoint = endpoint or f"https://s3.{region}.amazonaws.com"
         self._storage = S3Storage(
             bucket_name=bucket,
@@ -66,6 +82,7 @@ class S3ObjectStore:
             ),
         )
         self._lock = threading.Lock()
+        self._deletes_in_bulk = True
 
         def presigner(address: str) -> S3Presigner:
             return S3Presigner(
@@ -92,16 +109,26 @@ class S3ObjectStore:
         return ThreadPoolExecutor(PARALLEL, thread_name_prefix="object-store")
 
     @cached_property
-    def _is_strict(self) -> bool:
+    def enforced(self) -> Enforced:
+        """What the store refuses, found out at the first use in this process."""
         return self._probe()
 
     def enforces_checksums(self) -> bool:
-        return self._is_strict
+        return self.enforced.checksum
+
+    def describe(self) -> str:
+        return str(self.enforced)
+
+    def _put_headers(self, size_bytes: int, sha256: str) -> dict[str, str]:
+        headers = put_headers(size_bytes, sha256)
+        if self._encryption:
+            headers["x-amz-server-side-encryption"] = self._encryption
+        return headers
 
     def sign_put(
         self, location: str, *, size_bytes: int, sha256: str, now: datetime, lifetime: timedelta
     ) -> SignedRequest:
-        headers = put_headers(size_bytes, sha256)
+        headers = self._put_headers(size_bytes, sha256)
         url = self._public.sign("PUT", location, now=now, lifetime=lifetime, headers=headers)
         return SignedRequest("PUT", url, headers, now + lifetime)
 
@@ -150,6 +177,9 @@ class S3ObjectStore:
                 raise
 
     def write(self, location: str, data: bytes, *, sha256: str) -> None:
+        encrypted: _Encrypted = {}
+        if self._encryption:
+            encrypted["ServerSideEncryption"] = self._encryption
         with _translated():
             self._client.put_object(
                 Bucket=self._bucket,
@@ -157,62 +187,88 @@ class S3ObjectStore:
                 Body=data,
                 ContentLength=len(data),
                 ChecksumSHA256=checksum_header(sha256),
+                **encrypted,
             )
 
     def delete(self, location: str) -> None:
         with _translated():
             self._client.delete_object(Bucket=self._bucket, Key=location)
 
+    def delete_all(self, locations: Sequence[str]) -> None:
+        for batch in chunks(locations, DELETED_AT_ONCE):
+            if self._deletes_in_bulk:
+                self._delete_in_bulk(batch)
+            else:
+                list(self._threads.map(self.delete, batch))
+
+    def _delete_in_bulk(self, locations: Sequence[str]) -> None:
+        with _translated():
+            try:
+                answer = self._client.delete_objects(
+                    Bucket=self._bucket,
+                    Delete={
+                        "Objects": [{"Key": location} for location in locations],
+                        "Quiet": True,
+                    },
+                )
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] not in {400, 405, 501}:
+                    raise
+                # It does not know the call, or not as boto3 makes it: one at a time, then.
+                log.warning("The object store does not delete in bulk: %s", error)
+                self._deletes_in_bulk = False
+                list(self._threads.map(self.delete, locations))
+                return
+        failed = [each for each in answer.get("Errors", []) if each.get("Code") != "NoSuchKey"]
+        if failed:
+            log.warning("%d objects were not deleted: %s", len(failed), failed[0].get("Code"))
+            raise ServiceUnavailable("The object store did not delete all that it was asked to.")
+
     def listing(self) -> Iterator[StoredFile]:
+        yield from self._listing("b/", "p/")
+
+    def _listing(self, *prefixes: str) -> Iterator[StoredFile]:
         pages = self._client.get_paginator("list_objects_v2")
-        for prefix in ("b/", "p/"):
+        for prefix in prefixes:
             with _translated():
                 for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
                     for entry in page.get("Contents", []):
                         yield StoredFile(entry["Key"], entry["Size"], entry["LastModified"])
 
     def tidy(self, *, older_than: timedelta) -> int:
-        # A PUT is one request: a broken one leaves nothing.
-        return 0
+        # A PUT is one request: a broken one leaves nothing. A probe that was killed does.
+        before = datetime.now(UTC) - older_than
+        left = [each for each in self._listing(s3_probe.PREFIX) if each.modified_at < before]
+        self.delete_all([each.location for each in left])
+        return sum(each.size_bytes for each in left)
 
-    def _probe(self) -> bool:
-        """Send wrong bytes to a signed URL, then the right ones.
-
-        Raises ImproperlyConfigured when not even the right ones are taken: address, keys or
-        bucket are wrong then.
-        """
-        right, wrong = b"the right bytes", b"the wrong bytes"
-        sha256 = hashlib.sha256(right).hexdigest()
-        location = "probe/" + block_location(sha256, new_id())
-        headers = put_headers(len(right), sha256)
-        url = self._internal.sign(
-            "PUT",
-            location,
-            now=datetime.now(UTC),
-            lifetime=timedelta(minutes=1),
-            headers=headers,
+    def _probe(self) -> Enforced:
+        headers = self._put_headers(len(s3_probe.RIGHT), s3_probe.SHA256)
+        now = datetime.now(UTC)
+        location = s3_probe.PREFIX + block_location(s3_probe.SHA256, new_id())
+        lifetime = s3_probe.LIFETIME
+        found = s3_probe.probe(
+            s3_probe.Door(
+                sign=lambda method, key, signed, moment, life: self._internal.sign(
+                    method, key, now=moment, lifetime=life, headers=signed
+                ),
+                headers=headers,
+                size=self._size,
+                delete=self.delete,
+                public_url=self._public.sign(
+                    "PUT", location, now=now, lifetime=lifetime, headers=headers
+                ),
+                origin=self._origin,
+            )
         )
-        try:
-            # Not httpx: it logs whole URLs, and these are secrets.
-            with urllib3.PoolManager(timeout=20, retries=False) as client:
-                refused = client.request("PUT", url, body=wrong, headers=headers).status
-                is_strict = 400 <= refused < 500 and self._size(location) is None
-                if is_strict:
-                    taken = client.request("PUT", url, body=right, headers=headers).status
-                    if taken not in {200, 201, 204}:
-                        raise ImproperlyConfigured(
-                            f"The object store refuses a PUT to a signed URL (status {taken}). "
-                            "Check S3_ENDPOINT, S3_BUCKET, S3_REGION and the S3 keys."
-                        )
-        except urllib3.exceptions.HTTPError as error:
-            raise ServiceUnavailable("The object store does not answer.") from error
-        self.delete(location)
-        log.info(
-            "The object store %s checksums%s.",
-            "enforces" if is_strict else "does not enforce",
-            "" if is_strict else "; every upload is read and copied once",
-        )
-        return is_strict
+        log.info("The object store %s.", found)
+        if not found.checksum:
+            log.warning("Without enforced checksums every upload is read and copied once.")
+        if not found.length:
+            log.warning("Without enforced lengths a URL can put more bytes than were announced.")
+        if found.origin is False:
+            log.warning("Browsers may not send blocks: set the bucket's CORS for PUBLIC_URL.")
+        return found
 
 
 def _is_absent(error: ClientError) -> bool:

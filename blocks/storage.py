@@ -42,6 +42,9 @@ class ObjectStore(Protocol):
         Decided by trying it, once per process; a store's own reports are no evidence.
         """
 
+    def describe(self) -> str:
+        """What it enforces, in words for the operator."""
+
     def sign_put(
         self, location: str, *, size_bytes: int, sha256: str, now: datetime, lifetime: timedelta
     ) -> SignedRequest:
@@ -70,6 +73,9 @@ class ObjectStore(Protocol):
     def delete(self, location: str) -> None:
         """Delete one object; nothing happens where it is gone."""
 
+    def delete_all(self, locations: Sequence[str]) -> None:
+        """Delete objects, in bulk where the store can; after an error some may be left."""
+
     def listing(self) -> Iterator[StoredFile]:
         """Every object, in no particular order, those written meanwhile perhaps not."""
 
@@ -88,6 +94,9 @@ class LocalObjectStore:
     def enforces_checksums(self) -> bool:
         # The door hashes while it receives, and never overwrites.
         return True
+
+    def describe(self) -> str:
+        return "enforces checksum, length, If-None-Match"
 
     def sign_put(
         self, location: str, *, size_bytes: int, sha256: str, now: datetime, lifetime: timedelta
@@ -153,6 +162,10 @@ class LocalObjectStore:
     def delete(self, location: str) -> None:
         disk.remove(self._root, location)
 
+    def delete_all(self, locations: Sequence[str]) -> None:
+        for location in locations:
+            self.delete(location)
+
     def listing(self) -> Iterator[StoredFile]:
         for kind in ("b", "p"):
             for path in (self._root / kind).glob("*/*/*"):
@@ -199,5 +212,7 @@ def get_object_store() -> ObjectStore:
             region=settings.S3_REGION,
             access_key=settings.S3_ACCESS_KEY_ID,
             secret_key=settings.S3_SECRET_ACCESS_KEY,
+            encryption=settings.S3_SERVER_SIDE_ENCRYPTION,
+            origin=settings.PUBLIC_URL,
         )
     return LocalObjectStore(settings.BLOCKS_DIR, secret_key=settings.SECRET_KEY)

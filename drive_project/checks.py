@@ -117,6 +117,12 @@ def _check_store() -> Iterator[CheckMessage]:
                 hint="Set them all, or unset S3_BUCKET to keep blocks on local disk.",
                 id="drive.E004",
             )
+        if settings.S3_SERVER_SIDE_ENCRYPTION not in {"", "AES256", "aws:kms"}:
+            yield Error(
+                f"S3_SERVER_SIDE_ENCRYPTION {settings.S3_SERVER_SIDE_ENCRYPTION!r} is unknown.",
+                hint="Use AES256 or aws:kms, or unset it.",
+                id="drive.E011",
+            )
     else:
         # The pages name the store's origin also where another process holds its keys.
         public = () if settings.BLOCK_SERVICE_ADDRESS else ("S3_PUBLIC_ENDPOINT",)

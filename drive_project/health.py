@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import redis
 from django.conf import settings
 from django.core.cache import cache
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, connections
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -75,12 +76,14 @@ def check_redis() -> str:
 
 def check_store() -> str:
     """The object store answers and, on local disk, has room."""
+    store = get_object_store()
     try:
-        get_object_store().sizes(["b/00/00/readiness"])
-    except DriveError as error:
+        store.sizes(["b/00/00/readiness"])
+        enforced = store.describe()
+    except (DriveError, ImproperlyConfigured) as error:
         raise Unready(str(error)) from error
     if settings.S3_BUCKET:
-        return "answers"
+        return f"answers; {enforced}"
     settings.BLOCKS_DIR.mkdir(parents=True, exist_ok=True)
     disk = os.statvfs(settings.BLOCKS_DIR)
     if disk.f_flag & os.ST_RDONLY:
@@ -88,7 +91,7 @@ def check_store() -> str:
     free_bytes = disk.f_bavail * disk.f_frsize
     if free_bytes < MIN_FREE_BYTES:
         raise Unready("the disk of the blocks is full")
-    return f"{free_bytes // 1024**2} MiB free"
+    return f"{free_bytes // 1024**2} MiB free; {enforced}"
 
 
 def check_worker() -> str:

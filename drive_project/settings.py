@@ -248,6 +248,11 @@ S3_PUBLIC_ENDPOINT = env.text(
 S3_REGION = env.text("S3_REGION", default="us-east-1", meaning="Region of the bucket.")
 S3_ACCESS_KEY_ID = env.text("S3_ACCESS_KEY_ID", meaning="Access key of the bucket.")
 S3_SECRET_ACCESS_KEY = env.text("S3_SECRET_ACCESS_KEY", meaning="Secret key of the bucket.")
+S3_SERVER_SIDE_ENCRYPTION = env.text(
+    "S3_SERVER_SIDE_ENCRYPTION",
+    shown_default="none: as the bucket is set up",
+    meaning="AES256 or aws:kms: the store is told to encrypt every object, by a signed header.",
+)
 BLOCKS_DIR = DATA_DIR / "blocks"
 
 BLOCK_SERVICE_ADDRESS = env.text(

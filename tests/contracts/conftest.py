@@ -33,8 +33,12 @@ def lax_s3() -> Iterator[PrivateS3]:
         yield server
 
 
-def s3_store(address: S3Address, public_endpoint: str = "") -> S3ObjectStore:
+def s3_store(
+    address: S3Address, public_endpoint: str = "", encryption: str = "", origin: str = ""
+) -> S3ObjectStore:
     return S3ObjectStore(
+        encryption=encryption,
+        origin=origin,
         bucket=address.bucket,
         endpoint=address.endpoint,
         public_endpoint=public_endpoint,

@@ -7,6 +7,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from blocks.locations import block_location
+from blocks.s3_probe import Enforced
 from blocks.service import SignedRequest
 from blocks.storage import ObjectStore
 from drive_project.common.errors import ServiceUnavailable
@@ -208,6 +209,18 @@ def test_deleting_takes_one_location(store: ObjectStore, there: str) -> None:
     assert store.sizes([there, neighbour]) == {neighbour: len(DATA)}
 
 
+def test_many_are_deleted_at_once_and_nothing_else(store: ObjectStore, there: str) -> None:
+    locations = [location_of(b"%d" % number) for number in range(5)]
+    for number, location in enumerate(locations[:4]):
+        store.write(location, b"%d" % number, sha256=sha256(b"%d" % number))
+
+    # The last one is not there.
+    store.delete_all(locations)
+    store.delete_all([])
+
+    assert store.sizes([*locations, there]) == {there: len(DATA)}
+
+
 def test_a_deleted_location_can_be_written_by_its_url(
     store: ObjectStore, door: Door, there: str
 ) -> None:
@@ -243,6 +256,65 @@ def test_urls_carry_the_address_that_devices_reach(strict_s3: PrivateS3) -> None
 
     assert put_url(store, location_of(DATA)).url.startswith("https://blocks.example.com/drive-")
     assert store.enforces_checksums()
+
+
+@pytest.mark.s3
+def test_what_each_store_enforces_is_known(strict_s3: PrivateS3, lax_s3: PrivateS3) -> None:
+    strict, lax = s3_store(strict_s3.new_bucket()), s3_store(lax_s3.new_bucket())
+
+    assert strict.enforced == Enforced(checksum=True, length=True, once=True)
+    assert strict.describe() == ("enforces checksum, length, If-None-Match; browsers not checked")
+    assert lax.enforced == Enforced(checksum=False, length=True, once=False)
+    assert lax.describe() == (
+        "enforces not checksum, length, not If-None-Match; browsers not checked"
+    )
+    assert list(strict.listing()) == list(lax.listing()) == []
+
+
+@pytest.mark.s3
+def test_whether_browsers_may_send_blocks_is_asked(strict_s3: PrivateS3) -> None:
+    refusing = s3_store(strict_s3.new_bucket(), origin="https://drive.example.com")
+    nobody = f"http://127.0.0.1:{free_port()}"
+    unknown = s3_store(
+        strict_s3.new_bucket(), public_endpoint=nobody, origin="https://drive.example.com"
+    )
+
+    assert refusing.enforced.origin is False
+    assert unknown.enforced.origin is None
+
+
+@pytest.mark.s3
+def test_what_a_killed_probe_left_is_tidied_up(strict_s3: PrivateS3) -> None:
+    store = s3_store(strict_s3.new_bucket())
+    left = "probe/" + location_of(DATA)
+    store.write(left, DATA, sha256=sha256(DATA))
+
+    assert store.tidy(older_than=timedelta(days=1)) == 0
+    assert store.tidy(older_than=-MINUTE) == len(DATA)
+    assert store.sizes([left]) == {}
+
+
+@pytest.mark.s3
+def test_encryption_is_asked_for_by_a_signed_header(lax_s3: PrivateS3) -> None:
+    door = Door()
+    store = s3_store(lax_s3.new_bucket(), encryption="AES256")
+    location = location_of(DATA)
+    signed = put_url(store, location)
+
+    assert signed.headers["x-amz-server-side-encryption"] == "AES256"
+    without = {name: value for name, value in signed.headers.items() if "encryption" not in name}
+    assert door.request(signed, DATA, without).status_code == 403
+    assert door.request(signed, DATA).status_code == 200
+    store.write(location_of(DATA), DATA, sha256=sha256(DATA))
+    assert store.enforced.length
+
+
+@pytest.mark.s3
+def test_a_store_that_cannot_encrypt_is_refused_at_once(strict_s3: PrivateS3) -> None:
+    store = s3_store(strict_s3.new_bucket(), encryption="AES256")
+
+    with pytest.raises(ImproperlyConfigured, match="S3_SERVER_SIDE_ENCRYPTION"):
+        store.enforces_checksums()
 
 
 @pytest.mark.s3

@@ -59,6 +59,7 @@ def test_what_agrees_is_fine(settings, changed):
         ({"PUBLIC_URL": "ftp://example.com"}, "drive.E003"),
         ({**S3, "S3_SECRET_ACCESS_KEY": ""}, "drive.E004"),
         ({**S3, "S3_BUCKET": ""}, "drive.E005"),
+        ({**S3, "S3_SERVER_SIDE_ENCRYPTION": "yes"}, "drive.E011"),
         ({"BLOCK_SERVICE_ADDRESS": "localhost"}, "drive.E006"),
         ({"BLOCK_SERVICE_ADDRESS": "::1:50051"}, "drive.E006"),
         ({"BLOCK_SERVICE_ADDRESS": "unix:"}, "drive.E006"),

@@ -36,6 +36,9 @@ class FakeObjectStore:
     def enforces_checksums(self) -> bool:
         return True
 
+    def describe(self) -> str:
+        return "enforces checksum, length, If-None-Match"
+
     def sign_put(
         self, location: str, *, size_bytes: int, sha256: str, now: datetime, lifetime: timedelta
     ) -> SignedRequest:
@@ -82,6 +85,10 @@ class FakeObjectStore:
 
     def delete(self, location: str) -> None:
         self._objects.pop(location, None)
+
+    def delete_all(self, locations: Sequence[str]) -> None:
+        for location in locations:
+            self.delete(location)
 
     def listing(self) -> Iterator[StoredFile]:
         for location, (data, written_at) in list(self._objects.items()):

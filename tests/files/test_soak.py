@@ -125,13 +125,12 @@ class Person:
 def test_a_collector_beside_commits_and_deletions_loses_nothing(
     s3: ObjectStore, transactional_db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    delete = s3.delete
+    def delete_slowly(locations: Sequence[str]) -> None:
+        for location in locations:
+            time.sleep(0.005)
+            s3.delete(location)
 
-    def delete_slowly(location: str) -> None:
-        time.sleep(0.005)
-        delete(location)
-
-    monkeypatch.setattr(s3, "delete", delete_slowly)
+    monkeypatch.setattr(s3, "delete_all", delete_slowly)
     alice, mallory = new_person("alice"), new_person("mallory")
     # Two devices each, so a block is held by some and a stranger's to others.
     people = [
