@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 import grpc
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, OperationalError, close_old_connections, connections
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -136,7 +137,7 @@ class BlockServer:
         close_old_connections()
         try:
             self._probe()
-        except (DatabaseError, DriveError) as error:
+        except (DatabaseError, DriveError, ImproperlyConfigured) as error:
             # Said once, not every five seconds.
             if is_news:
                 log.error("The Block Service cannot work now: %s", error)

@@ -25,8 +25,8 @@ from files.models import (
     VersionStatus,
 )
 
-# Celery's default queue, a list in Redis.
-CELERY_QUEUE = "celery"
+# Celery's queues (drive_project.celery), lists in Redis.
+CELERY_QUEUES = ("celery", "blocks")
 DEVICES_PER_QUESTION = 1_000
 TOP_USERS = 10
 TODAY = timedelta(days=1)
@@ -148,13 +148,17 @@ def storage() -> Storage:
     )
 
 
-def blocks() -> BlockStats:
-    return get_block_service().stats()
+def blocks() -> BlockStats | None:
+    try:
+        return get_block_service().stats()
+    except ServiceUnavailable:
+        # The page says "unknown" there, and its health panel says why.
+        return None
 
 
-def deduplication_ratio(stats: BlockStats) -> float | None:
+def deduplication_ratio(stats: BlockStats | None) -> float | None:
     """Bytes referenced by all versions for each byte stored; None while nothing is stored."""
-    return stats.referenced_bytes / stats.stored_bytes if stats.stored_bytes else None
+    return stats.referenced_bytes / stats.stored_bytes if stats and stats.stored_bytes else None
 
 
 def queues() -> Queues:
@@ -176,7 +180,7 @@ def queues() -> Queues:
 def _celery_depth() -> int | None:
     try:
         with redis.from_url(settings.REDIS_URL, socket_timeout=2, max_connections=1) as client:
-            return int(client.llen(CELERY_QUEUE))
+            return sum(int(client.llen(queue)) for queue in CELERY_QUEUES)
     except redis.RedisError:
         return None
 

@@ -129,6 +129,20 @@ def test_the_admin_hides_records_that_are_elsewhere(
     assert client.get("/admin/blocks/block/").status_code == 403
 
 
+def test_the_dashboard_shows_the_rest_while_the_service_is_away(
+    settings: Any, client: Client, alice: User
+) -> None:
+    settings.BLOCK_SERVICE_ADDRESS = f"127.0.0.1:{free_port()}"
+    alice.is_staff = True
+    alice.save()
+    client.force_login(alice)
+
+    page = client.get("/dashboard/").content.decode()
+
+    assert page.count("the Block Service does not answer") == 2
+    assert "Administrators" in page
+
+
 def test_the_collectors_tasks_can_be_left_to_a_worker_that_has_the_database() -> None:
     app.loader.import_default_modules()
     routed = {name: app.amqp.router.route({}, name)["queue"].name for name in app.tasks}
