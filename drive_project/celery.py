@@ -27,8 +27,10 @@ app.conf.beat_schedule = {
         "files.tasks.expire_versions": timedelta(hours=6),
         "files.tasks.finish_deletions": timedelta(minutes=1),
         "files.tasks.confirm_content_hashes": timedelta(minutes=1),
+        "files.tasks.note_damage": timedelta(minutes=1),
         "blocks.tasks.collect_garbage": timedelta(minutes=10),
         "blocks.tasks.sweep_store": timedelta(days=1),
+        "blocks.tasks.scrub_store": timedelta(days=1),
     }.items()
 }
 

@@ -69,14 +69,14 @@ def write(
     problems: Iterable[Problem],
     *,
     output: Callable[[str], object],
-    checked: Mapping[str, int],
+    checked: Callable[[], Mapping[str, int]],
     notes: Mapping[str, Sequence[str]],
     as_json: bool,
 ) -> int:
     """Print problems and what was checked, when all is known; how many problems there are.
 
-    notes: further lists by name (what was repaired). Any number of problems is printed in
-    bounded memory, and nothing where the run breaks off.
+    checked: asked at the end. notes: further lists by name (what was repaired). Any number of
+    problems is printed in bounded memory, and nothing where the run breaks off.
     """
     count = 0
     with tempfile.TemporaryFile("w+", encoding="utf-8") as spool:
@@ -87,7 +87,7 @@ def write(
             count += 1
         spool.seek(0)
         if as_json:
-            head = {"ok": not count, "checked": dict(checked), **notes}
+            head = {"ok": not count, "checked": dict(checked()), **notes}
             output(json.dumps(head)[:-1] + ', "problems": [')
         else:
             for name, said in notes.items():
@@ -98,7 +98,7 @@ def write(
     if as_json:
         output("]}\n")
     else:
-        looked_at = ", ".join(f"{number} {name}" for name, number in checked.items())
+        looked_at = ", ".join(f"{number} {name}" for name, number in checked().items())
         output(f"{count or 'No'} problem{'s' * (count != 1)}. Checked: {looked_at}.\n")
     return count
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from celery import shared_task
 
 from files import idempotency, outbox
-from files.services import aborts, confirmation, purging, retention, trash
+from files.services import aborts, confirmation, damage, purging, retention, trash
 
 # Of one run; the next one goes on.
 CONFIRM_BUDGET = timedelta(seconds=50)
@@ -58,6 +58,15 @@ def finish_deletions() -> None:
     Twice is harmless: each batch takes what is left, under the namespace's lock.
     """
     purging.purge_all()
+
+
+@shared_task(ignore_result=True, acks_late=True)
+def note_damage() -> None:
+    """Every minute: mark versions of which a stored block is damaged, and unmark what healed.
+
+    Twice is harmless: the second finds nothing new.
+    """
+    damage.note_damage()
 
 
 @shared_task(ignore_result=True, acks_late=True)

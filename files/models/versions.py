@@ -91,6 +91,11 @@ class FileVersion(models.Model):
                 fields=["committed_at"],
                 condition=Q(status="committed", is_content_hash_confirmed=False),
             ),
+            models.Index(
+                name="files_version_damaged",
+                fields=["file_version_id"],
+                condition=Q(is_damaged=True),
+            ),
         ]
 
     def __str__(self) -> str:

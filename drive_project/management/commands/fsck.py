@@ -37,7 +37,7 @@ class Command(BaseCommand):
                     repair=options["repair"],
                 ),
                 output=self.stdout.write,
-                checked=report.checked,
+                checked=lambda: report.checked,
                 notes={"repaired": report.repaired} if options["repair"] else {},
                 as_json=options["json"],
             )
