@@ -89,10 +89,6 @@ class _Probe:
         self._client = client
 
     def run(self) -> Enforced:
-        if not self._refuses(RIGHT, forged=True):
-            raise ImproperlyConfigured(
-                "The object store takes requests with a forged signature: anybody could write."
-            )
         location, url = self._signed()
         try:
             taken = self._put(url, RIGHT)
@@ -105,6 +101,10 @@ class _Probe:
             once = self._put(url, RIGHT) == 412
         finally:
             self._door.delete(location)
+        if not self._refuses(RIGHT, forged=True):
+            raise ImproperlyConfigured(
+                "The object store takes requests with a forged signature: anybody could write."
+            )
         return Enforced(
             checksum=self._refuses(WRONG),
             length=self._refuses(RIGHT + b"!"),
