@@ -7,12 +7,11 @@ leaves out: no amount of verification is too much for it, and nothing is ever co
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from uuid import UUID
 
-from blocks.locations import block_location, pack_location
+from blocks.locations import pack_location
 from blocks.references import check_claims
 from blocks.service import (
     FIRST_URLS,
@@ -29,7 +28,6 @@ from blocks.service import (
     LocationState,
     NewPack,
     NewVersion,
-    PackedBlock,
     RecordedState,
     RecordedVersion,
     RefreshedUploads,
@@ -50,76 +48,11 @@ from drive_project.common.errors import (
     UploadExpired,
 )
 from drive_project.common.ids import new_id
-from tests.fakes.object_store import FakeObjectStore
-
-LIFETIME = timedelta(minutes=15)
+from tests.fakes.block_ledger import LIFETIME, Ledger, Place, Row
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """Where the bytes of a block are."""
-
-    location: str
-    offset: int
-    size_bytes: int
-
-
-@dataclass(slots=True)
-class Row:
-    """A block in a version's list."""
-
-    claim: BlockClaim
-    held: bool
-
-
-@dataclass(slots=True)
-class VersionList:
-    """A version as it is known here; `state` is that of the real one's block list."""
-
-    state: RecordedState
-    device_id: UUID | None = None
-    file_id: UUID | None = None
-    namespace_id: UUID | None = None
-    rows: dict[int, Row] = field(default_factory=dict)
-
-    @property
-    def is_whole(self) -> bool:
-        return self.rows.keys() == set(range(len(self.rows)))
-
-    @property
-    def in_order(self) -> list[tuple[int, Row]]:
-        return sorted(self.rows.items(), key=lambda each: each[0])
-
-    @property
-    def claims(self) -> dict[str, BlockClaim]:
-        """The distinct blocks, in order."""
-        return {row.claim.block_hash: row.claim for _, row in self.in_order}
-
-    @property
-    def digest(self) -> str:
-        return hashlib.sha256(
-            b"".join(bytes.fromhex(row.claim.block_hash) for _, row in self.in_order)
-        ).hexdigest()
-
-
-class FakeBlockService:
+class FakeBlockService(Ledger):
     """See `blocks.service.BlockService`."""
-
-    def __init__(self, store: FakeObjectStore | None = None) -> None:
-        self.store = store or FakeObjectStore()
-        self._lists: dict[UUID, VersionList] = {}
-        self._stored: dict[str, Place] = {}
-        self._damaged: set[str] = set()
-        # What a device sent and was verified: its place, None once a stored block has it.
-        self._proofs: dict[tuple[UUID, str], tuple[Place | None, int]] = {}
-        self._uploads: dict[tuple[UUID, BlockClaim], str] = {}
-        self._packs: dict[tuple[UUID, str, tuple[PackedBlock, ...]], str] = {}
-        self._condemned: dict[str, int] = {}
-
-    def damage(self, block_hash: str) -> None:
-        """Find a stored block to be wrong, as a scrub does."""
-        assert block_hash in self._stored
-        self._damaged.add(block_hash)
 
     # --- Uploads ------------------------------------------------------------------------
 
@@ -129,7 +62,7 @@ class FakeBlockService:
         distinct = [check_claims(version) for version in versions]
         new: dict[tuple[UUID, int], BlockClaim] = {}
         for version in versions:
-            known = self._open_list(version)
+            known = self.list_of_upload(version)
             for index, claim in enumerate(version.blocks, version.start_index):
                 place = (version.file_version_id, index)
                 if index in known.rows:
@@ -142,45 +75,18 @@ class FakeBlockService:
                     raise InvalidRequest("An index was given before, as another block.")
         # Nothing was written until here: a refused call leaves nothing.
         for version in versions:
-            self._lists.setdefault(version.file_version_id, self._open_list(version))
+            self.lists.setdefault(version.file_version_id, self.list_of_upload(version))
         for (pk, index), claim in new.items():
-            self._lists[pk].rows[index] = Row(claim, held=False)
-        held = self._held(readable)
+            self.lists[pk].rows[index] = Row(claim, held=False)
+        held = self.held_in(readable)
         urls: dict[tuple[UUID, BlockClaim], SignedRequest] = {}
         answers = []
         for version, claims in zip(versions, distinct, strict=True):
-            rows = self._lists[version.file_version_id].rows
+            rows = self.lists[version.file_version_id].rows
             for index in range(version.start_index, version.start_index + len(version.blocks)):
                 rows[index].held |= rows[index].claim in held
             answers.append([self._location(version, claim, urls) for claim in claims.values()])
         return answers
-
-    def _open_list(self, version: NewVersion) -> VersionList:
-        known = self._lists.get(version.file_version_id)
-        if known is None:
-            return VersionList(
-                RecordedState.OPEN, version.device_id, version.file_id, version.namespace_id
-            )
-        if known.state == RecordedState.RELEASED:
-            raise UploadExpired(file_version_id=str(version.file_version_id))
-        if known.device_id != version.device_id:
-            raise InvalidRequest("This upload belongs to another device.")
-        return known
-
-    def _held(self, readable: Sequence[UUID]) -> set[BlockClaim]:
-        """What committed versions in these namespaces name, where it is stored."""
-        return {
-            row.claim
-            for known in self._lists.values()
-            if known.state == RecordedState.COMMITTED and known.namespace_id in readable
-            for row in known.rows.values()
-            if self._is_stored(row.claim)
-        }
-
-    def _is_stored(self, claim: BlockClaim) -> bool:
-        place = self._stored.get(claim.block_hash)
-        is_there = place is not None and place.size_bytes == claim.size_bytes
-        return is_there and claim.block_hash not in self._damaged
 
     def _location(
         self,
@@ -188,37 +94,15 @@ class FakeBlockService:
         claim: BlockClaim,
         urls: dict[tuple[UUID, BlockClaim], SignedRequest],
     ) -> BlockLocation:
-        rows = self._lists[version.file_version_id].rows.values()
-        is_held = self._is_stored(claim) and any(row.held and row.claim == claim for row in rows)
-        if is_held or self._has_proved(version.device_id, claim):
+        rows = self.lists[version.file_version_id].rows.values()
+        is_held = self.is_stored(claim) and any(row.held and row.claim == claim for row in rows)
+        if is_held or self.has_proved(version.device_id, claim):
             return BlockLocation(claim.block_hash, claim.size_bytes, LocationState.HELD)
         place = (version.device_id, claim)
         url = None
         if place not in urls and claim.size_bytes > PACK_BELOW_BYTES and len(urls) < FIRST_URLS:
-            url = urls[place] = self._put_url(version.device_id, claim)
+            url = urls[place] = self.put_url(version.device_id, claim)
         return BlockLocation(claim.block_hash, claim.size_bytes, LocationState.SEND, url)
-
-    def _has_proved(self, device_id: UUID | None, claim: BlockClaim) -> bool:
-        if device_id is None or (device_id, claim.block_hash) not in self._proofs:
-            return False
-        waiting_at, size_bytes = self._proofs[device_id, claim.block_hash]
-        has_bytes = waiting_at is not None or self._is_stored(claim)
-        return has_bytes and size_bytes == claim.size_bytes
-
-    def _put_url(self, device_id: UUID, claim: BlockClaim) -> SignedRequest:
-        location = self._uploads.setdefault(
-            (device_id, claim), block_location(claim.block_hash, new_id())
-        )
-        return self._signed_put(location, claim.size_bytes, claim.block_hash)
-
-    def _signed_put(self, location: str, size_bytes: int, sha256: str) -> SignedRequest:
-        return self.store.sign_put(
-            location,
-            size_bytes=size_bytes,
-            sha256=sha256,
-            now=datetime.now(UTC),
-            lifetime=LIFETIME,
-        )
 
     def refresh_upload_urls(
         self,
@@ -230,19 +114,17 @@ class FakeBlockService:
     ) -> RefreshedUploads:
         if len(done) > MAX_URLS_PER_CALL or len(want) > MAX_URLS_PER_CALL:
             raise InvalidRequest(f"At most {MAX_URLS_PER_CALL} blocks to report and to ask for.")
-        known = self._lists.get(file_version_id)
+        known = self.lists.get(file_version_id)
         if known is None or known.state == RecordedState.RELEASED or device_id != known.device_id:
             raise UploadExpired(file_version_id=str(file_version_id))
         claims = known.claims
-        self._verify(device_id, set(done) if done or want else set(claims))
-        missing = [
-            row.claim.block_hash for row in self._not_ready(known, counts_waiting_bytes=True)
-        ]
+        self.verify(device_id, set(done) if done or want else set(claims))
+        missing = [row.claim.block_hash for row in self.not_ready(known, counts_waiting_bytes=True)]
         missing = list(dict.fromkeys(missing))
         return RefreshedUploads(
             verified=tuple(pk for pk in dict.fromkeys(done) if pk in claims and pk not in missing),
             missing=tuple(missing[:MAX_BLOCKS_PER_CALL]),
-            uploads={pk: self._put_url(device_id, claims[pk]) for pk in missing if pk in set(want)},
+            uploads={pk: self.put_url(device_id, claims[pk]) for pk in missing if pk in set(want)},
         )
 
     def create_pack_uploads(
@@ -254,7 +136,7 @@ class FakeBlockService:
             check_pack(pack)
         named = {
             block_hash
-            for version in self._lists.values()
+            for version in self.lists.values()
             if version.state == RecordedState.OPEN and version.device_id == device_id
             for block_hash in version.claims
         }
@@ -263,8 +145,8 @@ class FakeBlockService:
                 if block.block_hash not in named:
                     raise InvalidRequest(f"No open upload names {block.block_hash}.")
         return [
-            self._signed_put(
-                self._packs.setdefault(
+            self.signed_put(
+                self.packs.setdefault(
                     (device_id, pack.sha256, tuple(pack.blocks)),
                     pack_location(pack.sha256, new_id()),
                 ),
@@ -274,53 +156,6 @@ class FakeBlockService:
             for pack in packs
         ]
 
-    def _verify(self, device_id: UUID, hashes: set[str]) -> None:
-        """Record what has arrived of these blocks; a pack that lies is condemned."""
-        for (owner, claim), location in list(self._uploads.items()):
-            if (
-                owner == device_id
-                and claim.block_hash in hashes
-                and self.store.sizes([location]) == {location: claim.size_bytes}
-            ):
-                place = Place(location, 0, claim.size_bytes)
-                self._proofs[device_id, claim.block_hash] = (place, claim.size_bytes)
-                del self._uploads[owner, claim]
-        for (owner, sha256, blocks), location in list(self._packs.items()):
-            data = self.store.read(location)
-            if (
-                owner != device_id
-                or data is None
-                or hashes.isdisjoint(block.block_hash for block in blocks)
-            ):
-                continue
-            del self._packs[owner, sha256, blocks]
-            if not all(
-                hashlib.sha256(data[each.offset : each.offset + each.size_bytes]).hexdigest()
-                == each.block_hash
-                for each in blocks
-            ):
-                self._condemned[location] = len(data)
-                continue
-            for each in blocks:
-                place = Place(location, each.offset, each.size_bytes)
-                self._proofs[device_id, each.block_hash] = (place, each.size_bytes)
-
-    def _not_ready(self, known: VersionList, *, counts_waiting_bytes: bool = False) -> list[Row]:
-        """The rows that keep a version from being committed, in order."""
-        return [
-            row
-            for _, row in known.in_order
-            if not (
-                self._is_stored(row.claim)
-                and (
-                    row.held
-                    or known.state == RecordedState.COMMITTED
-                    or self._has_proved(known.device_id, row.claim)
-                )
-            )
-            and not (counts_waiting_bytes and self._has_proved(known.device_id, row.claim))
-        ]
-
     # --- Commits ------------------------------------------------------------------------
 
     def verify_versions(self, *, versions: Sequence[VersionToCommit]) -> list[CommitVerdict]:
@@ -328,7 +163,7 @@ class FakeBlockService:
 
     def _verdict(self, version: VersionToCommit) -> CommitVerdict:
         pk = version.file_version_id
-        known = self._lists.get(pk)
+        known = self.lists.get(pk)
         if (
             known is None
             or known.state == RecordedState.RELEASED
@@ -340,9 +175,9 @@ class FakeBlockService:
             known.is_whole
         ):
             return CommitVerdict(pk, Verdict.INCOMPLETE_LIST, detail="The list has a gap.")
-        self._verify(version.device_id, set(known.claims))
-        self._adopt(version.device_id, known)
-        missing = tuple(dict.fromkeys(row.claim.block_hash for row in self._not_ready(known)))
+        self.verify(version.device_id, set(known.claims))
+        self.adopt(version.device_id, known)
+        missing = tuple(dict.fromkeys(row.claim.block_hash for row in self.not_ready(known)))
         if missing:
             return CommitVerdict(
                 pk,
@@ -352,84 +187,41 @@ class FakeBlockService:
             )
         return CommitVerdict(pk, Verdict.READY, blocks_digest=known.digest)
 
-    def _adopt(self, device_id: UUID, known: VersionList) -> None:
-        """The newest verified bytes of a block are its bytes from now on."""
-        for block_hash in known.claims:
-            place, size_bytes = self._proofs.get((device_id, block_hash), (None, 0))
-            if place is None:
-                continue
-            before = self._stored.get(block_hash)
-            self._stored[block_hash] = place
-            self._damaged.discard(block_hash)
-            self._proofs[device_id, block_hash] = (None, size_bytes)
-            if before and before.location not in {each.location for each in self._stored.values()}:
-                self._condemned[before.location] = self.store.sizes([before.location])[
-                    before.location
-                ]
-
     def settle_versions(self, *, settlements: Sequence[Settlement]) -> None:
         for settlement in settlements:
-            known = self._lists.get(settlement.file_version_id)
+            known = self.lists.get(settlement.file_version_id)
             if not settlement.is_committed:
-                self._release(settlement.file_version_id, known)
+                self.release(settlement.file_version_id, known)
             elif known is not None and known.state != RecordedState.RELEASED:
                 known.state = RecordedState.COMMITTED
                 known.file_id = settlement.file_id or known.file_id
                 known.namespace_id = settlement.namespace_id or known.namespace_id
 
-    def _release(self, pk: UUID, known: VersionList | None) -> None:
-        if known is None:
-            self._lists[pk] = VersionList(RecordedState.RELEASED)
-            return
-        known.state = RecordedState.RELEASED
-        dropped, known.rows = known.claims, {}
-        still_needed = {
-            row.claim.block_hash
-            for each in self._lists.values()
-            if each.state == RecordedState.OPEN and each.device_id == known.device_id
-            for row in each.rows.values()
-        }
-        for block_hash in dropped.keys() - still_needed:
-            # Else "nothing to send" would tell this device of a stranger's block.
-            if known.device_id and self._proofs.get((known.device_id, block_hash), (1,))[0] is None:
-                del self._proofs[known.device_id, block_hash]
-
     def copy_version(self, *, source_version_id: UUID, version: NewVersion) -> None:
-        source = self._readable(source_version_id)
-        target = self._open_list(version)
-        self._lists[version.file_version_id] = target
+        source = self.readable(source_version_id)
+        target = self.list_of_upload(version)
+        self.lists[version.file_version_id] = target
         for index, row in source.rows.items():
             target.rows.setdefault(index, Row(row.claim, held=True))
 
     # --- Downloads ----------------------------------------------------------------------
 
-    def _is_readable(self, file_version_id: UUID) -> bool:
-        known = self._lists.get(file_version_id)
-        if known is None or known.state == RecordedState.RELEASED:
-            return False
-        return known.state == RecordedState.COMMITTED or not self._not_ready(known)
-
-    def _readable(self, file_version_id: UUID) -> VersionList:
-        if not self._is_readable(file_version_id):
-            raise NotFound(file_version_id=str(file_version_id))
-        return self._lists[file_version_id]
-
     def get_block_download_urls(self, *, ranges: Sequence[VersionRange]) -> Downloads:
         ids = [each.file_version_id for each in ranges]
-        if not all(self._is_readable(pk) for pk in ids):
-            raise NotFound(file_version_ids=[str(pk) for pk in ids if not self._is_readable(pk)])
+        if not all(self.is_readable(pk) for pk in ids):
+            raise NotFound(file_version_ids=[str(pk) for pk in ids if not self.is_readable(pk)])
         left = MAX_BLOCKS_PER_CALL
         found: list[tuple[VersionRange, list[tuple[int, Row]], int | None]] = []
         for each in ranges:
             if each.start_index < 0 or each.limit < 1:
                 raise InvalidRequest("start_index is at least 0, limit at least 1.")
-            rows = self._lists[each.file_version_id].in_order
+            rows = self.lists[each.file_version_id].in_order
             end = each.start_index + min(each.limit, left)
             part = rows[each.start_index : end]
             left -= len(part)
             found.append((each, part, end if end < len(rows) else None))
         places = sorted(
-            {self._stored[row.claim.block_hash] for _, part, _ in found for _, row in part}
+            {self.stored[row.claim.block_hash] for _, part, _ in found for _, row in part}
         )
         runs = _runs(places)
         spots = {
@@ -446,7 +238,7 @@ class FakeBlockService:
                             index,
                             row.claim.block_hash,
                             row.claim.size_bytes,
-                            *spots[self._stored[row.claim.block_hash]],
+                            *spots[self.stored[row.claim.block_hash]],
                         )
                         for index, row in part
                     ),
@@ -475,19 +267,19 @@ class FakeBlockService:
             raise InvalidRequest("start and length are at least 0.")
         parts: list[tuple[BlockClaim, int, int]] = []
         position = 0
-        for _, row in self._readable(file_version_id).in_order:
+        for _, row in self.readable(file_version_id).in_order:
             first = max(start - position, 0)
             last = min(start + length - position, row.claim.size_bytes)
             if first < last:
                 parts.append((row.claim, first, last))
             position += row.claim.size_bytes
-        if any(claim.block_hash in self._damaged for claim, _, _ in parts):
+        if any(claim.block_hash in self.damaged for claim, _, _ in parts):
             raise ContentDamaged(file_version_id=str(file_version_id))
         return self._pieces(parts)
 
     def _pieces(self, parts: Sequence[tuple[BlockClaim, int, int]]) -> Iterator[bytes]:
         for claim, first, last in parts:
-            place = self._stored[claim.block_hash]
+            place = self.stored[claim.block_hash]
             data = self.store.read(place.location, start=place.offset, length=place.size_bytes)
             if data is None or hashlib.sha256(data).hexdigest() != claim.block_hash:
                 raise ServiceUnavailable("A part of this version cannot be read now.")
@@ -496,14 +288,14 @@ class FakeBlockService:
     # --- What is recorded ---------------------------------------------------------------
 
     def stats(self) -> BlockStats:
-        counts = Counter(row.claim for known in self._lists.values() for row in known.rows.values())
+        counts = Counter(row.claim for known in self.lists.values() for row in known.rows.values())
         stored = {
             claim.block_hash: claim.size_bytes
             for claim in counts
-            if claim.block_hash in self._stored
+            if claim.block_hash in self.stored
         }
-        objects = self.store.sizes(sorted({place.location for place in self._stored.values()}))
-        reclaimable = sum(self._condemned.values())
+        objects = self.store.sizes(sorted({place.location for place in self.stored.values()}))
+        reclaimable = sum(self.condemned.values())
         return BlockStats(
             block_count=len(stored),
             referenced_bytes=sum(claim.size_bytes * count for claim, count in counts.items()),
@@ -512,14 +304,14 @@ class FakeBlockService:
             object_bytes=sum(objects.values()) + reclaimable,
             reclaimable_bytes=reclaimable,
             open_upload_count=sum(
-                known.state == RecordedState.OPEN for known in self._lists.values()
+                known.state == RecordedState.OPEN for known in self.lists.values()
             ),
-            damaged_count=len(self._damaged),
+            damaged_count=len(self.damaged),
         )
 
     def recorded_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:
         return self._page(
-            {pk for pk, known in self._lists.items() if known.state != RecordedState.RELEASED},
+            {pk for pk, known in self.lists.items() if known.state != RecordedState.RELEASED},
             after,
             limit,
         )
@@ -528,8 +320,8 @@ class FakeBlockService:
         return self._page(
             {
                 pk
-                for pk, known in self._lists.items()
-                if known.state == RecordedState.COMMITTED and known.claims.keys() & self._damaged
+                for pk, known in self.lists.items()
+                if known.state == RecordedState.COMMITTED and known.claims.keys() & self.damaged
             },
             after,
             limit,
@@ -553,11 +345,11 @@ class FakeBlockService:
                 size_bytes=sum(row.claim.size_bytes for row in known.rows.values()),
                 blocks_digest=known.digest if known.is_whole else "",
                 damaged_count=sum(
-                    row.claim.block_hash in self._damaged for row in known.rows.values()
+                    row.claim.block_hash in self.damaged for row in known.rows.values()
                 ),
             )
             for pk in dict.fromkeys(file_version_ids)
-            if (known := self._lists.get(pk)) is not None
+            if (known := self.lists.get(pk)) is not None
         ]
 
 
