@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from blocks import holds, models, objects, references, rewrite
@@ -52,7 +52,7 @@ Row = TypeVar("Row", bound=Any)
 
 @dataclass(slots=True)
 class Collected:
-    """What one run did, or, for a dry run, would do at least."""
+    """What one run did, or would do (`blocks.forecast`)."""
 
     deleted_block_count: int = 0
     rewritten_pack_count: int = 0
@@ -81,7 +81,7 @@ def collect(
             lambda: _forget_old_proofs(started_at),
             lambda: _condemn_dead_uploads(started_at, done),
             lambda: _rewrite(store, rewrites, done),
-            lambda: _delete_due(store, _due_before(timezone.now(), grace), done),
+            lambda: _delete_due(store, due_before(timezone.now(), grace), done),
             lambda: _forget_old_records(started_at),
             lambda: _tidy(store, done),
         ):
@@ -111,31 +111,7 @@ def collect(
     return done
 
 
-def forecast(*, grace: timedelta | None = None) -> Collected:
-    """What a run would find at this moment; nothing is changed.
-
-    A lower bound: what it condemns or releases on the way may become due in the same run.
-    """
-    now = timezone.now()
-    due = CondemnedObject.objects.filter(due_at__lte=_due_before(now, grace)).aggregate(
-        size_bytes=Sum("size_bytes")
-    )
-    return Collected(
-        deleted_block_count=_blocks_at_zero().count(),
-        condemned_object_count=sum(
-            len(_dead_uploads(batch))
-            for batch in chunks(
-                BlockUpload.objects.filter(expires_at__lt=now).iterator(), UPLOAD_BATCH
-            )
-        ),
-        deleted_object_count=CondemnedObject.objects.filter(
-            due_at__lte=_due_before(now, grace)
-        ).count(),
-        freed_bytes=due["size_bytes"] or 0,
-    )
-
-
-def _due_before(now: datetime, grace: timedelta | None) -> datetime:
+def due_before(now: datetime, grace: timedelta | None) -> datetime:
     """The `due_at` up to which condemned objects go; see objects.condemn for how it is set."""
     return now if grace is None else now + objects.condemned_for() - grace
 
@@ -188,7 +164,7 @@ def _condemn_dead_uploads(now: datetime, done: Collected) -> None:
             if last is not None:
                 expired = expired.filter(pk__gt=last)
             batch = list(expired.select_for_update(skip_locked=True).order_by("pk")[:UPLOAD_BATCH])
-            dead = _dead_uploads(batch)
+            dead = dead_uploads(batch, now)
             BlockUpload.objects.filter(pk__in=[upload.pk for upload in dead]).delete()
             done.condemned_object_count += objects.condemn(
                 [(upload.s3_location, upload.size_bytes) for upload in dead], now
@@ -198,16 +174,16 @@ def _condemn_dead_uploads(now: datetime, done: Collected) -> None:
         last = batch[-1].pk
 
 
-def _dead_uploads(expired: Sequence[BlockUpload]) -> list[BlockUpload]:
+def dead_uploads(expired: Sequence[BlockUpload], now: datetime) -> list[BlockUpload]:
     """Those of these upload rows, their URLs expired, with which nobody can go on.
 
     Verified bytes live as long as their proofs; what may have arrived unseen, as long as an
     open upload of its device names one of its blocks.
     """
     proved = set(
-        BlockProof.objects.filter(upload__in=[upload.pk for upload in expired]).values_list(
-            "upload_id", flat=True
-        )
+        BlockProof.objects.filter(upload__in=[upload.pk for upload in expired])
+        .exclude(pk__in=_old_proofs(now))
+        .values_list("upload_id", flat=True)
     )
     unseen = [upload for upload in expired if upload.verified_at is None and upload.device_id]
     awaited: set[tuple[UUID | None, str]] = set()
@@ -267,7 +243,7 @@ def _in_use(locations: Collection[str]) -> set[str]:
     ) | set(StoredObject.objects.filter(pk__in=locations).values_list("pk", flat=True))
 
 
-def _forget_old_proofs(now: datetime) -> None:
+def _old_proofs(now: datetime) -> QuerySet[BlockProof]:
     kept: timedelta = max(timedelta(days=7), settings.UPLOAD_LIFETIME)
     in_use = FileVersionBlock.objects.filter(
         block_hash=OuterRef("block_hash"),
@@ -276,11 +252,11 @@ def _forget_old_proofs(now: datetime) -> None:
     )
     # Bytes that no open upload needs are nobody's to pay for.
     is_idle = Q(~Exists(in_use), upload__isnull=False, used_at__lt=now - IDLE_BYTES_KEPT)
-    _delete_in_batches(
-        lambda: BlockProof.objects.filter(Q(used_at__lt=now - kept) | is_idle).order_by(
-            "device_id", "block_hash"
-        )
-    )
+    return BlockProof.objects.filter(Q(used_at__lt=now - kept) | is_idle)
+
+
+def _forget_old_proofs(now: datetime) -> None:
+    _delete_in_batches(lambda: _old_proofs(now).order_by("device_id", "block_hash"))
 
 
 def _forget_old_records(now: datetime) -> None:

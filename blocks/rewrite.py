@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from blocks import objects, references
@@ -31,6 +31,8 @@ MAX_FAILURES = 3
 # How long the server may take to write the new object before the collector gives it up.
 COPY_LIFETIME = timedelta(hours=1)
 BATCH = 100
+# Spelled as the index is: without a parameter, so that SQLite finds it.
+IS_MOSTLY_DEAD = Q(size_bytes__gt=F("live_bytes") + F("live_bytes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,7 @@ def mostly_dead() -> QuerySet[StoredObject]:
     """
     stored = Block.objects.filter(s3_location=OuterRef("pk"), state=BlockState.STORED)
     return StoredObject.objects.filter(
-        Exists(stored),
-        # Spelled as the index is: without a parameter, so that SQLite finds it.
-        size_bytes__gt=F("live_bytes") + F("live_bytes"),
-        last_verified_at__isnull=False,
+        Exists(stored), IS_MOSTLY_DEAD, last_verified_at__isnull=False
     )
 
 

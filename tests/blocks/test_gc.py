@@ -363,6 +363,7 @@ def test_the_command_and_the_tasks(laptop: Device, blocks_dir: Path) -> None:
         sweep_store()
         expected = {
             "dry_run": True,
+            "held": False,
             "deleted_block_count": 0,
             "rewritten_pack_count": 0,
             "condemned_object_count": 0,

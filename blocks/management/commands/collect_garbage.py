@@ -1,14 +1,24 @@
-"""`manage.py collect_garbage`: run the collector now."""
+"""`manage.py collect_garbage`: run the collector now, or only say what it would do.
+
+With --json one object: {"dry_run", "held", "deleted_block_count", "rewritten_pack_count",
+"condemned_object_count", "deleted_object_count", "freed_bytes"}. "held": a backup is being
+made, so nothing was done. Exit status: 0 done (or held), 2 it could not run or was ended by
+a database or a store that does not answer; what it did before that is done.
+"""
 
 import json
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
-from blocks import gc
+from blocks import gc, holds
+from blocks.forecast import forecast
 from blocks.storage import get_object_store
+from drive_project.common.errors import DriveError
 
 
 class Command(BaseCommand):
@@ -29,16 +39,25 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         grace: timedelta | None = options["grace"]
-        if options["dry_run"]:
-            done = gc.forecast(grace=grace)
-        else:
-            done = gc.collect(store=get_object_store(), grace=grace)
+        try:
+            is_held = holds.is_held()
+            if options["dry_run"]:
+                done = forecast(grace=grace)
+            else:
+                done = gc.collect(store=get_object_store(), grace=grace)
+        except (DriveError, DatabaseError, ImproperlyConfigured) as error:
+            raise CommandError(f"The collection did not end: {error}", returncode=2) from error
         if options["json"]:
-            self.stdout.write(json.dumps({"dry_run": options["dry_run"], **asdict(done)}))
+            told = {"dry_run": options["dry_run"], "held": is_held, **asdict(done)}
+            self.stdout.write(json.dumps(told))
+            return
+        if is_held:
+            self.stdout.write("A backup is being made; nothing is collected meanwhile.")
             return
         would = "would be " if options["dry_run"] else ""
         self.stdout.write(
             f"{done.deleted_block_count} blocks {would}removed, "
+            f"{done.rewritten_pack_count} packs {would}rewritten, "
             f"{done.condemned_object_count} objects {would}condemned, "
             f"{done.deleted_object_count} objects {would}deleted: "
             f"{done.freed_bytes} bytes {would}freed."
