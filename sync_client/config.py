@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from fcntl import LOCK_EX, LOCK_UN, flock
@@ -160,12 +161,26 @@ class Store:
         """Forget login and links. What is in the folders stays."""
         with self.changing():
             (self.folder / "token").unlink(missing_ok=True)
+            (self.folder / "account.json").unlink(missing_ok=True)
             self.save(Config())
+            self.drop_old_states()
 
-    def add_root(self, root: Root) -> None:
-        """Remember a linked folder; call it while `changing`."""
+    def put_root(self, root: Root, *, instead_of: Root | None = None) -> None:
+        """Remember a linked folder, perhaps in the place of another; call it while `changing`."""
         config = self.load()
-        self.save(replace(config, roots=(*config.roots, root)))
+        kept = tuple(each for each in config.roots if each != instead_of)
+        self.save(replace(config, roots=(*kept, root)))
+
+    def drop_old_states(self) -> None:
+        """Delete what is kept of folders that are no longer linked: it holds their names.
+
+        Call it while nobody works on the folders.
+        """
+        linked = {root.root_id for root in self.load().roots}
+        with contextlib.suppress(FileNotFoundError):
+            for state in (self.folder / "roots").iterdir():
+                if state.name not in linked:
+                    shutil.rmtree(state)
 
     def account(self) -> dict[str, Any]:
         """What the server last said of the account's storage; empty if it never did."""

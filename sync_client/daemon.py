@@ -242,6 +242,7 @@ class Daemon:
             self._account, self._account_at = self._store.account(), 0.0
         if not self.stopping.is_set():
             self._interrupt.clear()
+        self._store.drop_old_states()
         if config.login is None:
             return
         token = self._store.token()

@@ -455,8 +455,15 @@ def _opened(descriptor: int) -> Iterator[int]:
 
 def _observation(folder: int, name: str, mount: tuple[int, ...]) -> Observation:
     status = linux.statx(folder, name)
-    # Another file system mounted below the root: nothing can be renamed into it.
-    apart = "other-file-system" if status.mount != mount else None
+    apart = None
+    if status.mount != mount:
+        # Mounted below the root: nothing can be renamed into it.
+        apart = "other-file-system"
+    elif status.kind is Kind.FOLDER:
+        if _exists(folder, f"{name}/{OWN_FOLDER}/{MARKER}"):
+            apart = "linked-folder"
+        elif name == OWN_FOLDER and _is_clients_own(folder):
+            apart = "clients-own"
     kind = status.kind if apart is None else Kind.OTHER
     return Observation(name=name, kind=kind, signature=status.signature, apart=apart)
 
@@ -490,9 +497,16 @@ def _changed_while_reading(path: Path) -> PathProblem:
 def _exists(folder: int, name: str) -> bool:
     try:
         os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return False
     return True
+
+
+def _is_clients_own(folder: int) -> bool:
+    """Whether a folder of the client's own name is one that the client had made."""
+    return _exists(folder, f"{OWN_FOLDER}/{STAGING[-1]}") and _exists(
+        folder, f"{OWN_FOLDER}/{STASH[-1]}"
+    )
 
 
 def _would_be_inside_itself(source: int, name: str, target: int) -> bool:

@@ -1,13 +1,15 @@
 """Link a folder: which ones may be linked, and what stands on both sides afterwards."""
 
+import json
 import os
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from sync_client.api import HttpApi
-from sync_client.config import Config, Root, Store
-from sync_client.errors import ApiProblem, SyncError
-from sync_client.filesystem import MARKER, prepare_root
-from sync_client.names import OWN_FOLDER
+from sync_client.config import Config, Login, Root, Store
+from sync_client.errors import ApiProblem, RootMissing, SyncError
+from sync_client.filesystem import MARKER, LocalFileSystem, prepare_root
+from sync_client.names import OWN_FOLDER, name_key
 from sync_client.system import new_id
 
 
@@ -18,21 +20,21 @@ class Refused(SyncError):
 def link(store: Store, config: Config, api: HttpApi, *, folder: Path, remote: str) -> Root:
     """Link a local folder with one of the server, both made if missing.
 
-    Nothing is merged yet; the next sync does that and deletes nothing. Raises Refused.
+    A link that is broken, because the mark of the folder or the folder of the server is
+    gone, is made anew. Nothing is merged yet; the next sync does that and deletes nothing.
+    Raises Refused.
     """
     login = config.signed_in()
-    path = allowed_folder(store, config, folder)
     names = remote_names(remote)
     remote_path = "/" + "/".join(names)
-    for root in config.roots:
-        other = remote_names(root.remote_path)
-        shorter = min(len(other), len(names))
-        if other[:shorter] == names[:shorter]:
-            raise Refused(
-                f"{remote_path} on the server is already linked with {root.path} (or lies "
-                "inside or around it). Choose another one with --path."
-            )
-    at_server = remote_folder(api, names)
+    path = folder.expanduser().resolve()
+    before = next((root for root in config.roots if Path(root.path) == path), None)
+    if before is not None:
+        _check_broken(api, before, remote_path)
+    others = tuple(root for root in config.roots if root is not before)
+    allowed_folder(store, others, path, ours=_marks_of(config, login))
+    _check_apart(others, names, remote_path)
+    at_server = remote_folder(api, names, others)
     root = Root(
         root_id=new_id(),
         path=os.fspath(path),
@@ -44,8 +46,42 @@ def link(store: Store, config: Config, api: HttpApi, *, folder: Path, remote: st
         prepare_root(path, root_id=root.root_id, device_id=login.device_id)
     except OSError as error:
         raise Refused(f"{path} cannot be used: {error.strerror}.") from error
-    store.add_root(root)
+    store.put_root(root, instead_of=before)
     return root
+
+
+def _check_broken(api: HttpApi, root: Root, remote_path: str) -> None:
+    """Raises Refused where a folder is linked and the link does its work."""
+    if remote_path != root.remote_path:
+        raise Refused(f"{root.path} is linked already, with {root.remote_path}.")
+    try:
+        LocalFileSystem(Path(root.path), root_id=root.root_id).check_root()
+        folder = api.request("GET", f"folders/{root.folder_id}")
+    except RootMissing:
+        return
+    except ApiProblem as problem:
+        if problem.code != "not-found":
+            raise
+        return
+    if folder.get("deleted_at") is None:
+        raise Refused(f"{root.path} is linked already, with {root.remote_path}.")
+
+
+def _check_apart(roots: Sequence[Root], names: tuple[str, ...], remote_path: str) -> None:
+    """Raises Refused where the path is at, inside or around that of a linked folder."""
+    wanted = [name_key(name) for name in names]
+    for root in roots:
+        other = [name_key(name) for name in remote_names(root.remote_path)]
+        shorter = min(len(other), len(wanted))
+        if other[:shorter] == wanted[:shorter]:
+            raise _taken(root, remote_path)
+
+
+def _taken(root: Root, remote_path: str) -> Refused:
+    return Refused(
+        f"{remote_path} on the server is already linked with {root.path} (or lies "
+        "inside or around it). Choose another one with --path."
+    )
 
 
 def unlink_locally(root: Root) -> None:
@@ -58,9 +94,13 @@ def unlink_locally(root: Root) -> None:
         return
 
 
-def allowed_folder(store: Store, config: Config, folder: Path) -> Path:
-    """The absolute path of a folder that may be linked. Raises Refused otherwise."""
-    path = folder.expanduser().resolve()
+def allowed_folder(
+    store: Store, roots: Sequence[Root], path: Path, *, ours: Collection[str]
+) -> None:
+    """Raises Refused unless the folder at this absolute path may be linked.
+
+    ours: the ids of links and devices that a mark may name and be of this device.
+    """
     home = Path.home().resolve()
     if path == Path(path.anchor):
         raise Refused("/ cannot be linked: link a folder of your own.")
@@ -78,19 +118,34 @@ def allowed_folder(store: Store, config: Config, folder: Path) -> Path:
             f"{path} and the client's own settings in {own} cannot be in one another. "
             "Set DRIVE_CONFIG_DIR to another place."
         )
-    for root in config.roots:
+    for root in roots:
         linked = Path(root.path)
-        if path == linked:
-            raise Refused(f"{path} is linked already, with {root.remote_path}.")
         if path.is_relative_to(linked) or linked.is_relative_to(path):
             raise Refused(f"{path} lies inside or around {linked}, which is linked already.")
-    for above in path.parents:
-        if (above / OWN_FOLDER / MARKER).exists():
+    for folder in (path, *path.parents):
+        marker = folder / OWN_FOLDER / MARKER
+        if _is_of_another_device(marker, ours if folder == path else ()):
+            where = "is" if folder == path else f"lies inside {folder}, which is"
             raise Refused(
-                f"{path} lies inside {above}, which another device on this machine has linked. "
-                f"If it no longer does, delete {above / OWN_FOLDER / MARKER}."
+                f"{path} {where} linked by another device of this machine. "
+                f"If that is no longer so, delete {marker}."
             )
-    return path
+
+
+def _marks_of(config: Config, login: Login) -> set[str]:
+    return {login.device_id, *(root.root_id for root in config.roots)}
+
+
+def _is_of_another_device(marker: Path, ours: Collection[str]) -> bool:
+    try:
+        found = json.loads(marker.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        # Damaged, as a power cut may leave it: it names nobody. Above, it still counts.
+        return not ours
+    named = {found.get("root_id"), found.get("device_id")} if isinstance(found, dict) else set()
+    return named.isdisjoint(ours)
 
 
 def remote_names(remote: str) -> tuple[str, ...]:
@@ -101,8 +156,15 @@ def remote_names(remote: str) -> tuple[str, ...]:
     return names
 
 
-def remote_folder(api: HttpApi, names: tuple[str, ...]) -> dict[str, str]:
-    """The folder of the server with this path; what is missing of it is made."""
+def remote_folder(
+    api: HttpApi, names: tuple[str, ...], others: Sequence[Root] = ()
+) -> dict[str, str]:
+    """The folder of the server with this path; what is missing of it is made.
+
+    Raises Refused where it turns out to be at, inside or around one that is linked, such as
+    one that was renamed since.
+    """
+    remote_path = "/" + "/".join(names)
     folder = api.request("GET", "folders/root")
     for name in names:
         try:
@@ -121,4 +183,24 @@ def remote_folder(api: HttpApi, names: tuple[str, ...]) -> dict[str, str]:
                     f"{name!r} cannot be a folder on the server: {problem.detail}."
                 ) from problem
             raise
+        for root in others:
+            if folder["folder_id"] == root.folder_id:
+                raise _taken(root, remote_path)
+    for root in others:
+        if folder["folder_id"] in _above(api, root.folder_id):
+            raise _taken(root, remote_path)
     return {"namespace_id": folder["namespace_id"], "folder_id": folder["folder_id"]}
+
+
+def _above(api: HttpApi, folder_id: str) -> Iterator[str]:
+    """The folders of the server in which this one lies, from the nearest; none if it is gone."""
+    here: str | None = folder_id
+    while here is not None:
+        try:
+            here = api.request("GET", f"folders/{here}")["parent_folder_id"]
+        except ApiProblem as problem:
+            if problem.code != "not-found":
+                raise
+            return
+        if here is not None:
+            yield here

@@ -40,6 +40,8 @@ REFUSALS = {
     "not-a-file": "Only files and folders are synced; this is a link or a device.",
     "invalid-name": "The name is not valid UTF-8, or longer than 255 bytes.",
     "other-file-system": "Another file system is mounted here; it is left alone.",
+    "linked-folder": "This folder is linked by itself; it is left alone.",
+    "clients-own": "The sync client's own folder of a link that is no more; it is left alone.",
 }
 
 

@@ -141,6 +141,7 @@ def sync_once(store: Store) -> int:
         moved["down"] += down
 
     with only_one(store.folder):
+        store.drop_old_states()
         api = HttpApi(login.server_url, store.token(), sleep=interrupt.wait)
         folders = [
             LinkedFolder(store, login, root, api, stopping=interrupt, on_bytes=note_bytes)

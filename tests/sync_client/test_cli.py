@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sync_client.api import HttpApi
+from sync_client.system import new_id
 from tests.services import free_port
 from tests.services.drive import PASSWORD
 from tests.sync_client.conftest import command_of
@@ -236,6 +238,122 @@ def test_a_folder_inside_one_of_another_device_is_exit_2(linked, server, account
     done = other("link", tmp_path / "Drive" / "below")
     assert done.returncode == 2
     assert "another device" in done.stderr
+
+
+def test_the_folder_of_another_device_is_exit_2(linked, server, account, tmp_path):
+    other = command_of(tmp_path / "other")
+    other(*("login", server.url, "--email", account, "--password-stdin"), stdin=f"{PASSWORD}\n")
+    done = other("link", tmp_path / "Drive")
+    assert done.returncode == 2
+    assert "another device" in done.stderr
+    (tmp_path / "Drive" / "note").write_text("text")
+    assert linked("sync", "--once").returncode == 0
+
+
+def test_a_folder_around_one_of_another_device_leaves_that_out(linked, server, account, tmp_path):
+    other = command_of(tmp_path / "other")
+    other(*("login", server.url, "--email", account, "--password-stdin"), stdin=f"{PASSWORD}\n")
+    (tmp_path / "around" / "deep").mkdir(parents=True)
+    (tmp_path / "Drive").rename(tmp_path / "around" / "deep" / "Drive")
+    (tmp_path / "around" / "deep" / "Drive" / "theirs").write_text("text")
+    old = tmp_path / "around" / "old" / ".drive"
+    for name in ("staging", "stash"):
+        (old / name).mkdir(parents=True)
+    (old / "stash" / "removed").write_text("text")
+    (tmp_path / "around" / "mine").write_text("text")
+
+    assert other("link", tmp_path / "around", "--path", "/around").returncode == 0
+    done = other("sync", "--once")
+
+    assert done.returncode == 6
+    problems = check_document(other("status", "--json").stdout)["problems"]
+    assert {each["path"]: each["code"] for each in problems} == {
+        "deep/Drive": "linked-folder",
+        "old/.drive": "clients-own",
+    }
+    assert "mine" in other("ls", "/around").stdout
+    assert other("ls", "/around/deep").stdout == ""
+    assert other("ls", "/around/old").stdout == ""
+
+
+def test_a_folder_of_the_server_that_was_renamed_is_linked_once(signed_in, tmp_path):
+    assert signed_in("link", tmp_path / "one", "--path", "/Work/Plans").returncode == 0
+    assert signed_in("link", tmp_path / "two", "--path", "/work/PLANS").returncode == 2
+    home = tmp_path / "home/.config/drive"
+    root = json.loads((home / "config.json").read_text())["roots"][0]
+    server_url = json.loads((home / "config.json").read_text())["login"]["server_url"]
+    api = HttpApi(server_url, (home / "token").read_text().strip())
+    folder = api.request("GET", f"folders/{root['folder_id']}")
+    api.request(
+        *("PATCH", f"folders/{root['folder_id']}"),
+        json={"name": "Ideas"},
+        headers={"Idempotency-Key": new_id(), "If-Match": f'"{folder["rev"]}"'},
+    )
+    api.close()
+    for path in ("/Work/Ideas", "/work/ideas/new", "/Work", "/"):
+        done = signed_in("link", tmp_path / "three", "--path", path)
+        assert done.returncode == 2, path
+        assert "already linked" in done.stderr
+    assert "new" not in signed_in("ls", "/Work/Ideas").stdout
+
+
+BREAKS = {
+    "foreign": lambda mark: mark.write_text('{"root_id": "x", "device_id": "y"}'),
+    "removed": lambda mark: shutil.rmtree(mark.parent),
+    "empty": lambda mark: mark.write_text(""),
+    "gone": lambda mark: shutil.rmtree(mark.parent.parent),
+}
+
+
+@pytest.mark.parametrize("how", [name for name in BREAKS if name != "foreign"])
+def test_a_link_whose_mark_is_gone_is_made_again(linked, tmp_path, how):
+    (tmp_path / "Drive" / "note").write_text("text")
+    assert linked("sync", "--once").returncode == 0
+    BREAKS[how](tmp_path / "Drive" / ".drive" / "root.json")
+    broken = linked("sync", "--once")
+    assert broken.returncode == 7
+
+    assert linked("link", tmp_path / "Drive").returncode == 0
+    assert linked("sync", "--once").returncode == 0
+    assert (tmp_path / "Drive" / "note").read_text() == "text"
+    assert "note" in linked("ls").stdout
+    assert linked("link", tmp_path / "Drive").returncode == 2, "it does its work"
+    (_state,) = (tmp_path / "home/.config/drive/roots").iterdir()
+
+
+def test_a_link_whose_mark_is_of_another_device_says_what_to_do(linked, tmp_path):
+    mark = tmp_path / "Drive" / ".drive" / "root.json"
+    BREAKS["foreign"](mark)
+    assert linked("sync", "--once").returncode == 7
+    done = linked("link", tmp_path / "Drive")
+    assert done.returncode == 2
+    assert str(mark) in done.stderr
+    mark.unlink()
+    assert linked("link", tmp_path / "Drive").returncode == 0
+    assert linked("sync", "--once").returncode == 0
+
+
+def test_a_linked_folder_that_was_deleted_on_the_server_is_linked_again(signed_in, tmp_path):
+    signed_in("link", tmp_path / "Drive", "--path", "/Plans")
+    (tmp_path / "Drive" / "note").write_text("text")
+    assert signed_in("sync", "--once").returncode == 0
+    home = tmp_path / "home/.config/drive"
+    config = json.loads((home / "config.json").read_text())
+    api = HttpApi(config["login"]["server_url"], (home / "token").read_text().strip())
+    folder = api.request("GET", f"folders/{config['roots'][0]['folder_id']}")
+    api.request(
+        *("DELETE", f"folders/{folder['folder_id']}"),
+        headers={"Idempotency-Key": new_id(), "If-Match": f'"{folder["rev"]}"'},
+    )
+    api.close()
+    assert signed_in("start").returncode == 0
+    assert signed_in("wait", "--timeout", "60").returncode == 7
+    document = check_document(signed_in("status", "--json").stdout)
+    assert document["next"] == f"drive link {tmp_path / 'Drive'} --path /Plans"
+
+    assert signed_in(*document["next"].split()[1:]).returncode == 0
+    assert signed_in("wait", "--timeout", "60").returncode == 0
+    assert "note" in signed_in("ls", "/Plans").stdout
 
 
 def test_a_path_on_the_server_that_is_a_file_is_exit_2(linked, tmp_path):

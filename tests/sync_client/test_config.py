@@ -36,7 +36,7 @@ def test_nothing_is_configured_at_first(store):
 def test_login_and_folders_come_back(store):
     store.sign_in(LOGIN, "secret")
     with store.changing():
-        store.add_root(ROOT)
+        store.put_root(ROOT)
     again = Store(store.folder)
     assert again.load() == Config(LOGIN, (ROOT,))
     assert again.token() == "secret"
@@ -69,7 +69,7 @@ def test_the_token_stands_in_no_other_file(store):
 def test_a_path_that_is_no_text_survives(store):
     odd = Root("r1", os.fsdecode(b"/home/alice/caf\xe9"), "/", "n1", "f1")
     with store.changing():
-        store.add_root(odd)
+        store.put_root(odd)
     assert os.fsencode(store.load().roots[0].path) == b"/home/alice/caf\xe9"
 
 
@@ -116,7 +116,7 @@ def test_damaged_settings_are_said_with_the_remedy(store, text):
 def test_signing_in_again_keeps_the_folders_of_the_same_person(store):
     store.sign_in(LOGIN, "old")
     with store.changing():
-        store.add_root(ROOT)
+        store.put_root(ROOT)
     store.sign_in(Login(LOGIN.server_url, LOGIN.email, "u1", "d2", "laptop"), "new")
     assert store.load().roots == (ROOT,)
     assert store.token() == "new"
@@ -132,7 +132,7 @@ def test_signing_in_again_keeps_the_folders_of_the_same_person(store):
 def test_somebody_elses_login_links_nothing(store, other):
     store.sign_in(LOGIN, "old")
     with store.changing():
-        store.add_root(ROOT)
+        store.put_root(ROOT)
     store.sign_in(other, "new")
     assert store.load().roots == ()
 
