@@ -144,5 +144,5 @@ class ConflictAdmin(ReadOnly):
 
 @admin.register(OutboxMessage)
 class OutboxMessageAdmin(ReadOnly):
-    list_display = ("topic", "created_at", "due_at")
-    list_filter = ("topic",)
+    list_display = ("topic", "created_at", "due_at", "set_aside_at", "error")
+    list_filter = ("topic", ("set_aside_at", admin.EmptyFieldListFilter))

@@ -17,18 +17,21 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
 from blocks.service import Settlement, get_block_service
-from drive_project.common.errors import DriveError
+from drive_project.common.errors import ServiceUnavailable
 from files import events
 from files.models import OutboxMessage
 
 CHANGED = "changed"
 COMMITTED = "committed"
 RELEASED = "released"
+# Blocks before signals: a device that is woken asks for what was committed.
+TOPICS = (COMMITTED, RELEASED, CHANGED)
+MAX_ERROR_LENGTH = 200
 
 # Versions in one message: what the Block Service settles in one call.
 VERSIONS_AT_ONCE = 1_000
@@ -37,8 +40,10 @@ DIRECT_DELIVERY_TIME = timedelta(seconds=10)
 # How long a message that could not be delivered waits for its next turn.
 RETRY_AFTER = timedelta(seconds=30)
 MAX_FAILURES = 3
-# What a receiver that is away for the moment raises.
-_AWAY = (DriveError, DatabaseError, RedisError, OSError)
+# What a receiver that is away for the moment raises. Anything else is about the message.
+_AWAY = (ServiceUnavailable, OperationalError, InterfaceError, RedisError, OSError)
+# How long a message that a receiver refused waits for its next turn.
+SET_ASIDE_FOR = timedelta(hours=1)
 
 logger = logging.getLogger(__name__)
 
@@ -67,19 +72,22 @@ def add_released(version_ids: Iterable[UUID], due_at: datetime | None = None) ->
 def relay(limit: int = 500) -> int:
     """Deliver what is due, oldest first; how many messages were looked at.
 
-    What fails waits for a later turn and does not hold up the rest.
+    What fails waits for a later turn and does not hold up the rest: for a short while where
+    its receiver is away, for long where it is the message that the receiver cannot take.
     """
     due = list(
         OutboxMessage.objects.filter(due_at__lte=timezone.now()).order_by("due_at", "pk")[:limit]
     )
-    # Blocks before signals: a device that is woken asks for what was committed.
-    for topic in (COMMITTED, RELEASED, CHANGED):
+    for topic in TOPICS:
         some = [message for message in due if message.topic == topic]
         try:
             _deliver(some)
-        except _AWAY as error:
+        except Exception as error:  # noqa: BLE001 - whichever message it is, the others go on
             logger.warning("outbox: %d %s messages wait: %r", len(some), topic, error)
             _deliver_one_by_one(some)
+    for message in due:
+        if message.topic not in TOPICS:
+            _set_aside(message, ValueError(f"unknown topic {message.topic!r}"))
     return len(due)
 
 
@@ -94,7 +102,21 @@ def _deliver_one_by_one(messages: Sequence[OutboxMessage]) -> None:
                 continue
             except _AWAY:
                 failures += 1
+            except Exception as error:
+                logger.exception("outbox: message %s is set aside", message.pk)
+                _set_aside(message, error)
+                continue
         OutboxMessage.objects.filter(pk=message.pk).update(due_at=timezone.now() + RETRY_AFTER)
+
+
+def _set_aside(message: OutboxMessage, error: Exception) -> None:
+    """Keep a message that cannot be taken, where an administrator sees it."""
+    now = timezone.now()
+    OutboxMessage.objects.filter(pk=message.pk).update(
+        due_at=now + SET_ASIDE_FOR,
+        set_aside_at=message.set_aside_at or now,
+        error=repr(error)[:MAX_ERROR_LENGTH],
+    )
 
 
 def _portions(rows: list[Any]) -> list[list[Any]]:

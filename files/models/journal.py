@@ -82,6 +82,11 @@ class OutboxMessage(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # Not before this moment (the grace of a removed version).
     due_at = models.DateTimeField(db_index=True)
+    # Set where a receiver that was there could not take it: a fault to look into. It is
+    # still tried, rarely.
+    set_aside_at = models.DateTimeField(null=True, blank=True)
+    # db_default: the release before this one writes rows without it.
+    error = models.CharField(max_length=200, blank=True, default="", db_default="")
 
     def __str__(self) -> str:
         return f"{self.topic} {self.pk}"

@@ -1,5 +1,6 @@
 """What others must learn is not lost when they are away, and told once they are back."""
 
+import html
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,8 +11,8 @@ from django.utils import timezone
 from redis import Redis
 
 from blocks.models import BlockList, ListState
-from drive_project.common.errors import ServiceUnavailable
-from files import events, outbox
+from drive_project.common.errors import InvalidRequest, ServiceUnavailable
+from files import events, outbox, tasks
 from files.models import OutboxMessage
 from tests.files.uploading import Uploader
 
@@ -121,6 +122,61 @@ def test_when_a_receiver_is_away_few_attempts_are_made(monkeypatch):
 
     assert attempts == [20, 1, 1, 1]
     assert OutboxMessage.objects.filter(due_at__gt=timezone.now()).count() == 20
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [
+        (outbox.RELEASED, {"versions": ["no id"]}),
+        (outbox.RELEASED, {}),
+        (outbox.CHANGED, {"namespace_id": "no id", "seq": 1}),
+        ("of the next release", {}),
+    ],
+)
+def test_a_message_that_makes_no_sense_is_set_aside(topic, payload, client, bob):
+    """It is not lost, and neither fails every run nor holds up the others."""
+    poison = OutboxMessage.objects.create(topic=topic, payload=payload, due_at=timezone.now())
+    good = uuid4()
+    outbox.add_released([good], timezone.now() + timedelta(hours=1))
+    make_due()
+    tasks.relay_outbox()
+
+    assert BlockList.objects.get(pk=good).state == ListState.RELEASED
+    [left] = OutboxMessage.objects.all()
+    assert (left.pk, left.payload) == (poison.pk, payload)
+    assert left.set_aside_at is not None
+    assert left.error
+    assert left.due_at > timezone.now() + timedelta(minutes=50)
+    bob.is_staff = bob.is_superuser = True
+    bob.save()
+    client.force_login(bob)
+    page = client.get("/admin/files/outboxmessage/?set_aside_at__isempty=0").content.decode()
+    assert html.escape(left.error) in page
+
+
+def test_what_a_receiver_refuses_is_set_aside_until_it_takes_it(monkeypatch):
+    refused = [uuid4() for _ in range(outbox.MAX_FAILURES + 1)]
+    good = uuid4()
+    told: list[UUID] = []
+
+    class Strict:
+        def settle_versions(self, *, settlements):
+            if any(each.file_version_id in refused for each in settlements):
+                raise InvalidRequest("not these")
+            told.extend(each.file_version_id for each in settlements)
+
+    monkeypatch.setattr(outbox, "get_block_service", Strict)
+    for version_id in (*refused, good):
+        outbox.add_released([version_id], timezone.now() + timedelta(hours=1))
+    make_due()
+    tasks.relay_outbox()
+    assert told == [good]
+    assert OutboxMessage.objects.filter(set_aside_at__isnull=False).count() == len(refused)
+    refused.clear()
+    make_due()
+    tasks.relay_outbox()
+
+    assert not OutboxMessage.objects.exists()
 
 
 def test_a_transaction_that_is_rolled_back_tells_nothing(redis):
