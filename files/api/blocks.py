@@ -52,6 +52,8 @@ class _ListOfBlocks(serializers.Field[Any, Any, Any, Any]):
     them would take seconds.
     """
 
+    names = frozenset({"block_hash", "size_bytes"})
+
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, list):
             raise serializers.ValidationError("This is a list.")
@@ -59,8 +61,13 @@ class _ListOfBlocks(serializers.Field[Any, Any, Any, Any]):
             raise serializers.ValidationError(f"At most {MAX_BLOCKS_PER_CALL} blocks a request.")
         blocks = []
         for index, each in enumerate(data):
-            message = "A block is an object." if not isinstance(each, dict) else self.wrong(each)
-            if message:
+            if not isinstance(each, dict):
+                raise serializers.ValidationError({str(index): ["A block is an object."]})
+            if unknown := each.keys() - self.names:
+                raise serializers.ValidationError(
+                    {str(index): {name: ["Unknown field."] for name in unknown}}
+                )
+            if message := self.wrong(each):
                 raise serializers.ValidationError({str(index): [message]})
             blocks.append(self.block(each))
         return blocks
@@ -88,6 +95,8 @@ class BlockListField(_ListOfBlocks):
 @extend_schema_field(schemas.PackedBlockShape(many=True))
 class PackedBlockListField(_ListOfBlocks):
     """Blocks of a pack: gives a list of PackedBlock."""
+
+    names = _ListOfBlocks.names | {"offset"}
 
     def wrong(self, data: dict[str, Any]) -> str:
         if not _is_count(data.get("offset"), 0, MAX_PACK_BYTES):

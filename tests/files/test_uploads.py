@@ -189,6 +189,10 @@ def test_a_bad_item_leaves_the_others_standing(on_laptop):
         ({"parent_folder_id": None}, ""),
         ({"name": None}, ""),
         ({"op_id": "x" * 105}, "op_id"),
+        (
+            {"blocks": [{"block_hash": "0" * 64, "size_bytes": 1, "offset": 0}]},
+            "blocks.0.offset",
+        ),
         ({"op_id": "a\0b"}, "op_id"),
     ],
 )
