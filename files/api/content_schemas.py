@@ -82,7 +82,11 @@ class UploadShape(Shape):
     status = serializers.ChoiceField(VersionStatus.choices)
     size_bytes = serializers.IntegerField()
     expires_at = serializers.DateTimeField()
-    missing = serializers.ListField(child=serializers.CharField())
+    missing = serializers.ListField(
+        child=serializers.CharField(),
+        allow_null=True,
+        help_text="null: the block list is not known yet, repeat the init.",
+    )
 
 
 class _Content(Shape):

@@ -46,10 +46,13 @@ class UploadReport:
 
 @dataclass(frozen=True, slots=True)
 class UploadState:
-    """An upload and what is still to be sent of it (up to 10,000 hashes; none once it is over)."""
+    """An upload and what is still to be sent of it (up to 10,000 hashes; none once it is over).
+
+    None where its block list is not known yet: its init was cut off and has to be repeated.
+    """
 
     version: FileVersion
-    missing: Sequence[str]
+    missing: Sequence[str] | None
 
 
 def get_upload(*, device: UserDevice, upload_id: UUID) -> FileVersion:
@@ -137,14 +140,14 @@ def _refresh(
 def upload_state(*, device: UserDevice, upload_id: UUID) -> UploadState:
     """How far an upload is. Raises NotFound or UploadExpired."""
     version = get_upload(device=device, upload_id=upload_id)
-    missing: Sequence[str] = ()
-    if version.status == VersionStatus.PENDING:
-        missing = (
-            get_block_service()
-            .refresh_upload_urls(file_version_id=version.pk, device_id=device.pk, done=(), want=())
-            .missing
-        )
-    return UploadState(version, missing)
+    if version.status != VersionStatus.PENDING:
+        return UploadState(version, ())
+    ask = get_block_service().refresh_upload_urls
+    try:
+        found = ask(file_version_id=version.pk, device_id=device.pk, done=(), want=())
+    except UploadExpired:
+        return UploadState(version, None)
+    return UploadState(version, found.missing)
 
 
 def create_packs(

@@ -77,6 +77,8 @@ def test_a_crash_before_the_references_are_taken(on_laptop, monkeypatch):
     assert version.status == VersionStatus.PENDING
     assert not BlockList.objects.exists()
     assert on_laptop.commit(str(version.pk)).status_code == 410
+    state = on_laptop.api.get(f"/files/upload/{version.pk}").json()
+    assert (state["status"], state["missing"]) == ("pending", None)
     again = on_laptop.api.post("/files/upload/init", item).json()
 
     assert again["upload_id"] == str(version.pk)
