@@ -8,9 +8,11 @@ writes is alone anyway, and the clauses are left out by Django.
 from collections.abc import Iterable
 from uuid import UUID
 
-from drive_project.common.errors import NotFound, StalePrecondition
+from drive_project.common.errors import NotFound, ServiceUnavailable, StalePrecondition
 from files import journal, queries
 from files.models import File, Folder, Namespace, StorageAccount, UserDevice
+
+RETRY_AFTER_SECONDS = 1
 
 
 def lock_namespace(namespace_id: UUID) -> Namespace:
@@ -42,16 +44,33 @@ def lock_folder(
 ) -> tuple[Namespace, Folder]:
     """A folder that the device may write, read under its namespace's lock.
 
-    Raises NotFound or PermissionDenied. live=False also finds one in the trash.
+    Raises NotFound or PermissionDenied, and ServiceUnavailable where it has just moved to
+    another namespace. live=False also finds one in the trash.
     """
     namespace = lock_namespace(queries.namespace_id_of_folder(device.user, folder_id))
-    return namespace, queries.get_folder(device.user, folder_id, write=True, live=live)
+    folder = queries.get_folder(device.user, folder_id, write=True, live=live)
+    _check_is_in(namespace, folder)
+    return namespace, folder
 
 
 def lock_file(device: UserDevice, file_id: UUID, *, live: bool = True) -> tuple[Namespace, File]:
     """The same for a file."""
     namespace = lock_namespace(queries.namespace_id_of_file(device.user, file_id))
-    return namespace, queries.get_file(device.user, file_id, write=True, live=live)
+    file = queries.get_file(device.user, file_id, write=True, live=live)
+    _check_is_in(namespace, file)
+    return namespace, file
+
+
+def _check_is_in(namespace: Namespace, item: Folder | File) -> None:
+    """Raises ServiceUnavailable for an item that left the namespace before it was locked.
+
+    Its new one is not locked here instead: two locks out of order could wait for each other.
+    """
+    if item.namespace_id != namespace.pk:
+        raise ServiceUnavailable(
+            "The item has just moved to another shared folder.",
+            retry_after_seconds=RETRY_AFTER_SECONDS,
+        )
 
 
 def check_rev(item: Folder | File, rev: int) -> None:

@@ -5,8 +5,9 @@ import json
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
-from files.models import Change, Membership, Namespace, Role
+from files.models import Change, File, Folder, Membership, Namespace, Role
 from tests.files.answers import names, problem
 from tests.files.trees import put_file
 from tests.people import new_device
@@ -379,3 +380,30 @@ def test_a_rename_writes_one_row_whatever_lies_below(
         api(laptop).delete(f"/folders/{top['folder_id']}", if_match=moved.json()["rev"])
 
     assert Change.objects.count() == before + 2
+
+
+@pytest.mark.parametrize("kind", ["folders", "files"])
+def test_an_item_that_crosses_before_its_lock_is_left_alone(api, laptop, root, make, kind, alice):
+    """It is in another namespace by now, whose journal has to tell of what happens to it."""
+    folder = make(root, "folder")
+    file = put_file(laptop, root["folder_id"], "file")
+    shared = Namespace.objects.create(owner=alice, is_root=False)
+    Membership.objects.create(namespace=shared, user=alice, role=Role.OWNER)
+    top = Folder.objects.create(namespace=shared, parent_folder=None)
+    rows, item_id, rev = {
+        "folders": (Folder.objects, folder["folder_id"], folder["rev"]),
+        "files": (File.objects, file.pk, file.rev),
+    }[kind]
+
+    def cross_before_the_lock(carry_out, sql, params, many, context):
+        if 'FROM "files_namespace" WHERE "files_namespace"."namespace_id" IN' in sql:
+            rows.filter(pk=item_id).update(namespace=shared, parent_folder=top)
+        return carry_out(sql, params, many, context)
+
+    with connection.execute_wrapper(cross_before_the_lock):
+        answer = api(laptop).patch(f"/{kind}/{item_id}", {"name": "x"}, if_match=rev)
+
+    problem(answer, 503, "service-unavailable")
+    assert not Change.objects.filter(item__name="x").exists()
+    root_now = Namespace.objects.get(pk=root["namespace_id"])
+    assert root_now.head_seq == file.rev
