@@ -26,6 +26,7 @@ from blocks.service import (
     VersionRange,
 )
 from blocks.storage import ObjectStore
+from blocks.transactions import lend_connection
 from drive_project.common.errors import (
     ContentDamaged,
     InvalidRequest,
@@ -290,6 +291,8 @@ def _blocks_between(block_list: BlockList, start: int, end: int) -> Iterator[tup
             )
             if blocks is None:
                 raise NotFound(file_version_id=str(block_list.pk))
+            # A slow reader takes these for minutes.
+            lend_connection()
             for block in blocks:
                 if position >= end:
                     return

@@ -48,6 +48,13 @@ def outside_transactions(function: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
+def lend_connection() -> None:
+    """Give a pooled connection to others while this thread needs none; without a pool it stays."""
+    connection = connections[ALIAS]
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
 def chunks(values: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
     """The values in their order, `size` at a time."""
     rest = iter(values)

@@ -16,6 +16,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 
 from a2wsgi.wsgi import build_environ
+from django.db import close_old_connections
 
 logger = logging.getLogger(__name__)
 
@@ -115,6 +116,8 @@ class _Answer:
         chunks = application(environ, self._start_response)
         if getattr(chunks, "streaming", False):
             self._chunks, self.is_streaming = chunks, True
+            # Django does so at the end of the answer, which another thread comes to.
+            close_old_connections()
             return
         try:
             body = b"".join(chunks)

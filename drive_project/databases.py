@@ -16,7 +16,16 @@ def migrate_all() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for alias in settings.DATABASES:
             if missing_migrations(alias):
+                _lift_limits(alias)
                 call_command("migrate", database=alias, interactive=False, verbosity=0)
+
+
+def _lift_limits(alias: str) -> None:
+    """A migration of many rows may take as long as it takes, and wait for its locks."""
+    connection = connections[alias]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0; SET lock_timeout = 0")
 
 
 def missing_migrations(alias: str) -> int:

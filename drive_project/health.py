@@ -60,6 +60,8 @@ class DatabaseCheck:
             connection.close()
             logger.warning("Database %s: %s", self._alias, error)
             raise Unready("does not answer") from error
+        # Back to the pool, until somebody asks again.
+        connection.close_if_unusable_or_obsolete()
         return str(connection.vendor)
 
 

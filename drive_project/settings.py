@@ -8,7 +8,7 @@ import secrets
 import sys
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -133,6 +133,24 @@ TEMPLATES = [
 # --- Databases --------------------------------------------------------------------------
 
 
+# A web process has 40 threads that may need a connection, but hardly ever at once; and a
+# PostgreSQL server has a hundred connections for all processes.
+DATABASE_POOL_SIZE = env.integer(
+    "DATABASE_POOL_SIZE",
+    default=16,
+    meaning="PostgreSQL connections that a process shares among its threads, for each of the "
+    "two databases. 0: no pool, each thread keeps a connection of its own.",
+)
+_POOL = {"min_size": 1, "max_size": DATABASE_POOL_SIZE, "timeout": 10, "max_idle": 300}
+# A statement or a wait that takes longer is not slow but stuck, and holds up others. Nothing
+# here stays in a transaction while it waits for anybody.
+PG_LIMITS = {
+    "statement_timeout": "10min",
+    "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "5min",
+}
+
+
 def _database(url: str, sqlite_name: str) -> dict[str, Any]:
     """Django's settings for a database URL; SQLite in the data folder where none is given."""
     if not url:
@@ -168,8 +186,15 @@ def _database(url: str, sqlite_name: str) -> dict[str, Any]:
                 "PASSWORD": unquote(parts.password or ""),
                 "HOST": unquote(parts.hostname or ""),
                 "PORT": str(parts.port or ""),
-                "CONN_MAX_AGE": 60,
+                # Lent by the pool for a request or a task; without one a thread keeps its own.
+                "CONN_MAX_AGE": 0 if DATABASE_POOL_SIZE else 60,
                 "CONN_HEALTH_CHECKS": True,
+                "OPTIONS": {
+                    "connect_timeout": 10,
+                    "options": " ".join(f"-c {name}={value}" for name, value in PG_LIMITS.items()),
+                    **dict(parse_qsl(parts.query)),
+                    **({"pool": _POOL} if DATABASE_POOL_SIZE else {}),
+                },
             }
     raise ImproperlyConfigured(
         f"{parts.scheme!r} is no known kind of database; use postgresql://USER@HOST/NAME "

@@ -35,6 +35,7 @@ _NOT_OURS = (
     "BLOCK_SERVICE_ADDRESS",
     "BLOCK_SERVICE_BIND",
     "BLOCK_SERVICE_TOKEN",
+    "DATABASE_POOL_SIZE",
     "DATABASE_URL",
     "DEBUG",
     "DEFAULT_QUOTA_BYTES",
@@ -90,6 +91,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
                     # The workers of a parallel run inherit this and share the server; their
                     # databases have names of their own.
                     os.environ["DRIVE_TEST_DATABASE_URL"] = server
+                # Threads of a test keep their connections, and wait for each other with them.
+                os.environ["DATABASE_POOL_SIZE"] = "0"
                 os.environ["DATABASE_URL"] = _database_url(server, "drive_files")
                 os.environ["BLOCKS_DATABASE_URL"] = _database_url(server, "drive_blocks")
             case other:
