@@ -53,7 +53,7 @@ check: environment-dev ## Format, lint, types, import rules, generated files: wh
 .PHONY: soak
 soak: environment-dev ## Long runs on PostgreSQL and S3: thousands of commits beside a collector (half an hour)
 	DRIVE_TEST_DATABASE=postgres DRIVE_SOAK=full $(RUN) -m pytest tests/files/test_soak.py \
-		tests/drive_project/test_kill.py -o log_cli=true -o log_cli_level=WARNING
+		tests/drive_project/test_kill.py tests/journeys/test_outages.py -o log_cli=true -o log_cli_level=WARNING
 
 .PHONY: bench
 bench: environment-dev ## Measure the paths whose speed was promised

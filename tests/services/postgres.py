@@ -163,7 +163,9 @@ class PrivatePostgres:
         if made.returncode:
             raise ServiceMissing(f"PostgreSQL: initdb fails:\n{made.stdout[-2000:]}\n{REMEDY}")
         for _ in range(5):
-            if self._listen(programs, data, free_port()):
+            port = free_port()
+            if self._listen(programs, data, port):
+                self._running = (programs, data, port)
                 return
         log = (self._folder / "log").read_text()
         raise ServiceMissing(f"PostgreSQL does not start:\n{log[-2000:]}\n{REMEDY}")
@@ -197,6 +199,22 @@ class PrivatePostgres:
                 return True
         self._stop()
         return False
+
+    def kill(self) -> None:
+        """End it at once, as a power cut of its own would."""
+        assert self._process is not None, "it does not run"
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def start_again(self) -> None:
+        """After `kill`: on the same data and port, however it was left."""
+        deadline = time.monotonic() + 30
+        # Its own processes notice late that it is gone, and hold its memory until then.
+        while not self._listen(*self._running):
+            if time.monotonic() > deadline:
+                log = (self._folder / "log").read_text()
+                raise RuntimeError(f"PostgreSQL does not start again:\n{log[-2000:]}")
 
     def _stop(self) -> None:
         if self._process is not None:

@@ -79,7 +79,7 @@ class PrivateS3:
         if found is None:
             raise ServiceMissing(f"S3: rclone is not installed; {REMEDY}")
         served = self._folder / "objects"
-        served.mkdir()
+        served.mkdir(exist_ok=True)
         key = f"{self._access_key},{self._secret_key}"
         return [
             found,
@@ -162,6 +162,16 @@ class PrivateS3:
         client.create_bucket(Bucket=address.bucket)
         client.close()
         return address
+
+    def kill(self) -> None:
+        """End it at once; what it stored stays."""
+        assert self._process is not None, "it does not run"
+        self._process.kill()
+        self._process.wait()
+
+    def start_again(self) -> None:
+        """After `kill`: on the same objects and port."""
+        self._start()
 
     def close(self) -> None:
         """Stop the server and remove what it stored."""

@@ -150,7 +150,7 @@ def _ring(folder: Path, name: str, port: int) -> None:
 
 
 def serve(folder: Path, port: int) -> None:
-    (folder / "devices" / "d1").mkdir(parents=True)
+    (folder / "devices" / "d1").mkdir(parents=True, exist_ok=True)
     (folder / "swift.conf").write_text(SWIFT)
     listeners = {name: _listen(0) for name in SERVERS}
     ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
