@@ -12,10 +12,24 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from drive_project.common.errors import IdempotencyKeyReused, NotFound, TooManyRequests
-from files import events
+from drive_project.common.errors import (
+    IdempotencyKeyReused,
+    InvalidCursor,
+    NotFound,
+    TooManyRequests,
+)
 from files.api import schemas
-from files.api.items import RequestSerializer, WriteSerializer, device_of, parsed, write_once
+from files.api.items import (
+    DEVICE_LIST,
+    PageQuery,
+    RequestSerializer,
+    WriteSerializer,
+    decode_place,
+    device_of,
+    encode_place,
+    parsed,
+    write_once,
+)
 from files.idempotency import Answer
 from files.models import DeviceKind, UserDevice
 from files.services import devices
@@ -85,14 +99,22 @@ class DevicesView(APIView):
     """/devices"""
 
     @extend_schema(
-        summary="The caller's signed-in devices", responses=schemas.answers(schemas.DeviceList)
+        summary="The caller's signed-in devices, the newest first",
+        parameters=[PageQuery],
+        responses=schemas.answers(schemas.DevicePage, InvalidCursor),
     )
     def get(self, request: Request) -> Response:
+        query = parsed(PageQuery, request.query_params)
         this = device_of(request)
-        found = devices.devices_of(this.user)
-        online = events.online_devices(device.pk for device in found)
+        found, next_place = devices.devices_of(
+            this.user, after=decode_place(query["cursor"], DEVICE_LIST), limit=query["limit"]
+        )
+        online = devices.online_among(found)
         return Response(
-            {"items": [device_json(device, this=this, online=online) for device in found]}
+            {
+                "items": [device_json(device, this=this, online=online) for device in found],
+                "next_cursor": encode_place(next_place, DEVICE_LIST),
+            }
         )
 
 
@@ -114,7 +136,7 @@ class DeviceView(APIView):
 
         write_once(request, body, ["rename_device", device_id, body["name"]], write)
         device = devices.get_device(this.user, device_id)
-        online = events.online_devices([device.pk])
+        online = devices.online_among([device])
         return Response(device_json(device, this=this, online=online))
 
     @extend_schema(

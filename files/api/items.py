@@ -1,8 +1,10 @@
 """What the resources share: items as JSON, preconditions, idempotency, pages, batches."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -24,6 +26,7 @@ from files import cursors, idempotency, journal, names
 from files.idempotency import MAX_ITEM_KEY_LENGTH, MAX_KEY_LENGTH, Answer
 from files.models import UserDevice
 from files.queries import Sort
+from files.queries.pages import Place
 
 IF_MATCH = OpenApiParameter(
     "If-Match",
@@ -36,7 +39,9 @@ BIGGEST_INTEGER = 2**63 - 1
 DEFAULT_PAGE = 200
 MAX_PAGE = 1_000
 MAX_BATCH = 1_000
+# What a cursor into a list is good for.
 TRASH_LIST = "trash"
+DEVICE_LIST = "devices"
 
 
 @extend_schema_field(OpenApiTypes.STR)
@@ -131,6 +136,20 @@ def decode_page(text: str, of: str) -> list[str | int] | None:
         return None
     position: list[str | int] = cursors.unseal(text, f"files.page.{of}")
     return position
+
+
+def encode_place(place: Place | None, of: str) -> str | None:
+    """The same for a place in a list that begins with the newest."""
+    return encode_page(place and [rfc3339(place.moment), place.item_id.hex], of)
+
+
+def decode_place(text: str, of: str) -> Place | None:
+    """The place that `encode_place` wrote; None for "". Raises InvalidCursor."""
+    position = decode_page(text, of)
+    if position is None:
+        return None
+    moment, item_id = position
+    return Place(datetime.fromisoformat(str(moment)), UUID(hex=str(item_id)))
 
 
 def children_list(sort: Sort = Sort.NAME, *, descending: bool = False) -> str:

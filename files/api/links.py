@@ -10,13 +10,29 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from drive_project.common.errors import IdempotencyKeyReused, NotFound, PermissionDenied
+from drive_project.common.errors import (
+    IdempotencyKeyReused,
+    InvalidCursor,
+    NotFound,
+    PermissionDenied,
+)
 from drive_project.common.rendering import rfc3339
 from files.api import schemas
-from files.api.items import WriteSerializer, absolute_url, device_of, parsed, write_once
+from files.api.items import (
+    PageQuery,
+    WriteSerializer,
+    absolute_url,
+    decode_place,
+    device_of,
+    encode_place,
+    parsed,
+    write_once,
+)
 from files.idempotency import Answer
 from files.models import ShareLink
 from files.services import links
+
+_LIST = "links"
 
 
 class LinkRequest(WriteSerializer):
@@ -45,11 +61,22 @@ class LinksView(APIView):
     """/links"""
 
     @extend_schema(
-        summary="The caller's links that still open", responses=schemas.answers(schemas.LinkList)
+        summary="The caller's links that still open, the newest first",
+        parameters=[PageQuery],
+        responses=schemas.answers(schemas.LinkPage, InvalidCursor),
     )
     def get(self, request: Request) -> Response:
+        query = parsed(PageQuery, request.query_params)
+        found, next_place = links.links_of(
+            device_of(request).user,
+            after=decode_place(query["cursor"], _LIST),
+            limit=query["limit"],
+        )
         return Response(
-            {"items": [link_json(link) for link in links.links_of(device_of(request).user)]}
+            {
+                "items": [link_json(link) for link in found],
+                "next_cursor": encode_place(next_place, _LIST),
+            }
         )
 
     @extend_schema(

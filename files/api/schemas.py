@@ -215,8 +215,9 @@ class DeviceShape(Shape):
     is_online = serializers.BooleanField()
 
 
-class DeviceList(Shape):
+class DevicePage(Shape):
     items = DeviceShape(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
 
 
 class SignedInShape(Shape):
@@ -240,8 +241,9 @@ class NewLinkShape(LinkShape):
     url = serializers.CharField(help_text="Shown this once.")
 
 
-class LinkList(Shape):
+class LinkPage(Shape):
     items = LinkShape(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
 
 
 class LimitsShape(Shape):

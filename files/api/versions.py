@@ -1,6 +1,5 @@
 """The versions of a file: list them, go back to one."""
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,30 +22,21 @@ from files.api import schemas
 from files.api.items import (
     PageQuery,
     WriteSerializer,
-    decode_page,
+    decode_place,
     device_of,
-    encode_page,
+    encode_place,
     idempotency_key,
     item_response,
     parsed,
 )
 from files.models import File, FileVersion
 from files.services import versions
-from files.services.versions import Place
 
 _LIST = "versions"
 
 
 class RestoreVersion(WriteSerializer):
     """Nothing but an op_id."""
-
-
-def _place(text: str) -> Place | None:
-    position = decode_page(text, _LIST)
-    if position is None:
-        return None
-    moment, version_id = position
-    return datetime.fromisoformat(str(moment)), UUID(str(version_id))
 
 
 def _version_json(version: FileVersion, file: File) -> dict[str, Any]:
@@ -79,13 +69,12 @@ class VersionsView(APIView):
             user=device_of(request).user,
             file_id=file_id,
             limit=query["limit"],
-            after=_place(query["cursor"]),
+            after=decode_place(query["cursor"], _LIST),
         )
-        next_place = page.next_place and [str(part) for part in page.next_place]
         return Response(
             {
                 "items": [_version_json(version, page.file) for version in page.versions],
-                "next_cursor": encode_page(next_place, _LIST),
+                "next_cursor": encode_place(page.next_place, _LIST),
             }
         )
 

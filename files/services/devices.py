@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -12,10 +12,16 @@ from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
 
-from drive_project.common.errors import NotAuthenticated, NotFound, TooManyRequests
+from drive_project.common.errors import (
+    NotAuthenticated,
+    NotFound,
+    ServiceUnavailable,
+    TooManyRequests,
+)
 from drive_project.common.tokens import new_token, token_digest
 from files import events
 from files.models import DeviceKind, User, UserDevice
+from files.queries.pages import Place, newest_first
 
 # A guesser gets this many wrong passwords for one account from one address in a window.
 MAX_WRONG_SIGN_INS = 10
@@ -141,13 +147,20 @@ def _checked(device: UserDevice) -> UserDevice:
     return device
 
 
-def devices_of(user: User) -> Sequence[UserDevice]:
-    """The person's devices that are signed in, the newest first."""
-    return list(
-        UserDevice.objects.filter(user=user, revoked_at__isnull=True).order_by(
-            "-created_at", "device_id"
-        )
-    )
+def devices_of(
+    user: User, *, after: Place | None = None, limit: int
+) -> tuple[Sequence[UserDevice], Place | None]:
+    """The person's devices that are signed in, newest first; where the next page begins after."""
+    devices = UserDevice.objects.filter(user=user, revoked_at__isnull=True)
+    return newest_first(devices, "created_at", after=after, limit=limit)
+
+
+def online_among(devices: Iterable[UserDevice]) -> set[UUID]:
+    """Which of these have an open connection; none while Redis, which knows it, is away."""
+    try:
+        return events.online_devices(device.pk for device in devices)
+    except ServiceUnavailable:
+        return set()
 
 
 def get_device(user: User, device_id: UUID) -> UserDevice:

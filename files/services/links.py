@@ -19,6 +19,7 @@ from drive_project.common.errors import InvalidRequest, NotFound
 from drive_project.common.tokens import token_digest
 from files import queries
 from files.models import File, Folder, ShareLink, User
+from files.queries.pages import Place, newest_first
 
 # Where the pages serve links: /s/TOKEN.
 LINK_PATH = "/s/"
@@ -77,18 +78,16 @@ def create_link(
     return link
 
 
-def links_of(user: User) -> Sequence[ShareLink]:
-    """The person's links that still open, the newest first."""
-    now = timezone.now()
-    return list(
-        ShareLink.objects.filter(
-            Q(expires_at__isnull=True) | Q(expires_at__gt=now),
-            created_by=user,
-            revoked_at__isnull=True,
-        )
-        .select_related("file", "folder")
-        .order_by("-created_at", "link_id")
-    )
+def links_of(
+    user: User, *, after: Place | None = None, limit: int
+) -> tuple[Sequence[ShareLink], Place | None]:
+    """The person's links that still open, the newest first; where the next page begins after."""
+    links = ShareLink.objects.filter(
+        Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
+        created_by=user,
+        revoked_at__isnull=True,
+    ).select_related("file", "folder")
+    return newest_first(links, "created_at", after=after, limit=limit)
 
 
 def revoke_link(*, user: User, link_id: UUID) -> None:

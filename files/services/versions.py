@@ -1,13 +1,12 @@
 """The versions that a file has had."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from blocks.service import get_block_service
@@ -20,6 +19,7 @@ from drive_project.common.errors import (
 from files import queries
 from files.idempotency import remember, remembered
 from files.models import Conflict, File, FileVersion, OnConflict, User, UserDevice, VersionStatus
+from files.queries.pages import Place, newest_first
 from files.services import quota
 from files.services.aborts import withdraw
 from files.services.commits import commit_upload
@@ -29,8 +29,6 @@ from files.services.purging import release_versions
 from files.services.uploads import new_version_of
 
 RETRY_AFTER_SECONDS = 5
-
-Place = tuple[datetime, UUID]
 
 
 class VersionPage(NamedTuple):
@@ -46,23 +44,11 @@ def versions_of(
 ) -> VersionPage:
     """The committed versions of a file, newest first, also of one in the trash."""
     file = queries.get_file(user, file_id, live=False)
-    versions = (
-        FileVersion.objects.filter(file=file, status=VersionStatus.COMMITTED)
-        .select_related("author", "device")
-        .order_by("-committed_at", "-file_version_id")
+    versions = FileVersion.objects.filter(file=file, status=VersionStatus.COMMITTED).select_related(
+        "author", "device"
     )
-    if after is not None:
-        moment, version_id = after
-        versions = versions.filter(
-            Q(committed_at__lt=moment) | Q(committed_at=moment, file_version_id__lt=version_id)
-        )
-    found = list(versions[: limit + 1])
-    next_place = None
-    if len(found) > limit:
-        last = found[limit - 1]
-        if last.committed_at is not None:
-            next_place = last.committed_at, last.pk
-    return VersionPage(file, found[:limit], next_place)
+    found, next_place = newest_first(versions, "committed_at", after=after, limit=limit)
+    return VersionPage(file, found, next_place)
 
 
 def restore_version(

@@ -11,9 +11,16 @@ from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_http_methods, require_safe
 
-from drive_project.common.errors import ServiceUnavailable
-from files import events, queries
-from files.api.items import TRASH_LIST, children_list, decode_page, encode_page
+from files import queries
+from files.api.items import (
+    DEVICE_LIST,
+    TRASH_LIST,
+    children_list,
+    decode_page,
+    decode_place,
+    encode_page,
+    encode_place,
+)
 from files.journal import encode_cursor
 from files.models import StorageAccount
 from files.queries.changes import latest_positions
@@ -130,19 +137,16 @@ def trash_page(request: DeviceRequest) -> HttpResponse:
 @signed_in
 def devices_page(request: DeviceRequest) -> HttpResponse:
     """GET /devices: every program and browser that is signed in."""
-    signed_in_devices = devices.devices_of(request.user)
-    try:
-        online = events.online_devices(device.pk for device in signed_in_devices)
-    except ServiceUnavailable:
-        # Without Redis nobody knows who is connected; the list itself is right.
-        online = set()
+    place = decode_place(request.GET.get("cursor", ""), DEVICE_LIST)
+    listed, next_place = devices.devices_of(request.user, after=place, limit=FIRST_ROWS)
     return _page(
         request,
         "web/devices.html",
         "devices",
-        devices=signed_in_devices,
+        devices=listed,
         this=request.device,
-        online=online,
+        online=devices.online_among(listed),
+        next_cursor=encode_place(next_place, DEVICE_LIST),
     )
 
 

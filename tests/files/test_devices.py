@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from drive_project.common.tokens import token_digest
+from files import events
 from files.models import DeviceKind, User, UserDevice
 from files.services import devices
 from tests.files.answers import names, problem
@@ -159,6 +160,38 @@ def test_a_revoked_device_is_out_at_once(api, laptop, phone):
     problem(api(phone).get("/account"), 401, "not-authenticated")
     assert names(api(laptop).get("/devices")) == ["laptop"]
     problem(api(laptop).delete(f"/devices/{phone.pk}"), 404, "not-found")
+
+
+def test_devices_come_in_pages(api, alice, laptop, phone):
+    new_device(alice, "tablet")
+    whole = names(api(laptop).get("/devices"))
+    seen, cursor = [], None
+    while cursor is not None or not seen:
+        answer = api(laptop).get("/devices", limit=2, cursor=cursor)
+        seen += names(answer)
+        cursor = answer.json()["next_cursor"]
+
+    assert seen == whole == ["tablet", "phone", "laptop"]
+    problem(api(laptop).get("/devices", cursor="x"), 400, "invalid-cursor")
+
+
+@pytest.fixture
+def without_redis(settings):
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    events._client.cache_clear()
+    yield
+    events._client.cache_clear()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_device_is_revoked_and_renamed_also_without_redis(api, laptop, phone, without_redis):
+    """Its open connection is closed by the check that comes by; its next request at once."""
+    renamed = api(laptop).patch(f"/devices/{laptop.pk}", {"name": "desk"})
+    assert (renamed.status_code, renamed.json()["is_online"]) == (200, False)
+    assert api(laptop).delete(f"/devices/{phone.pk}").status_code == 204
+
+    problem(api(phone).get("/account"), 401, "not-authenticated")
+    assert names(api(laptop).get("/devices")) == ["desk"]
 
 
 def test_a_device_signs_out(api, laptop, phone):

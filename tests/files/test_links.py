@@ -164,3 +164,17 @@ def test_a_stranger_makes_and_ends_no_link(api, laptop, stranger, root, report, 
     problem(api(stranger).delete(f"/links/{link.pk}"), 404, "not-found")
     assert names(api(stranger).get("/links")) == []
     assert names(api(laptop).get("/links")) == ["report.txt"]
+
+
+def test_links_come_in_pages_and_only_those_that_open(api, laptop, report, token):
+    made = [token(file_id=report.pk) for _ in range(5)]
+    newest_first = [item["link_id"] for item in api(laptop).get("/links").json()["items"]]
+    api(laptop).delete(f"/links/{newest_first[3]}")
+    seen, cursor = [], None
+    while cursor is not None or not seen:
+        page = api(laptop).get("/links", limit=2, cursor=cursor).json()
+        seen += [item["link_id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+
+    assert len(set(made)) == len(newest_first) == 5
+    assert seen == newest_first[:3] + newest_first[4:]
