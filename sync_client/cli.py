@@ -106,6 +106,7 @@ def login(
     """Sign this device in."""
     import platform
 
+    from sync_client import linking
     from sync_client.api import HttpApi
     from sync_client.config import Login
     from sync_client.linking import Refused
@@ -117,7 +118,7 @@ def login(
     password = _password(password_stdin)
     name = device or platform.node() or "device"
     before = store.load()
-    old_token = store.token() if before.login else None
+    old_token = store.token() if before.login and store.has_token() else None
     api = HttpApi(server_url, None)
     try:
         answer = api.request(
@@ -141,7 +142,7 @@ def login(
         raise Refused(f"No Drive server answers at {server_url}. {error}") from error
     finally:
         api.close()
-    store.sign_in(
+    dropped = store.sign_in(
         Login(
             server_url=server_url,
             email=answer["email"],
@@ -155,6 +156,12 @@ def login(
         _revoke(before.login.server_url, old_token)
     _tell_daemon("reload")
     say(f"Signed in as {harmless(answer['email'])} on {harmless(name)!r}.")
+    for root in dropped:
+        linking.unlink_locally(root)
+        say(
+            f"No longer linked, since this is another account: {harmless(root.path)}. "
+            "Its files are still there."
+        )
     if not store.load().roots:
         say("Next: drive link FOLDER")
 
@@ -333,14 +340,17 @@ def logout() -> None:
     config.signed_in()
     with contextlib.suppress(NotRunning):
         running.stop(store)
-    api = _api(store)
-    try:
-        api.request("DELETE", "devices/this")
-    except LoginRevoked:
-        # Revoked there already: what is left is to forget it here.
-        pass
-    finally:
-        api.close()
+    if store.has_token():
+        api = _api(store)
+        try:
+            api.request("DELETE", "devices/this")
+        except LoginRevoked:
+            # Revoked there already: what is left is to forget it here.
+            pass
+        finally:
+            api.close()
+    else:
+        complain("warning: the login is lost; revoke the device in the browser.")
     for root in config.roots:
         linking.unlink_locally(root)
     store.sign_out()

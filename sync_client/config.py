@@ -145,17 +145,21 @@ class Store:
                 "This device is not signed in. Sign in first: drive login URL"
             ) from None
 
-    def sign_in(self, login: Login, token: str) -> None:
-        """Keep a login. Linked folders stay linked when it is the same user and server."""
+    def has_token(self) -> bool:
+        return (self.folder / "token").exists()
+
+    def sign_in(self, login: Login, token: str) -> tuple[Root, ...]:
+        """Keep a login. Linked folders stay linked when it is the same user of the same server;
+        the answer is those that do not."""
         with self.changing():
             before = self.load()
-            same = before.login is not None and (
-                (before.login.server_url, before.login.user_id) == (login.server_url, login.user_id)
-            )
+            # The id says which server it is, too: its address can be written in many ways.
+            same = before.login is not None and before.login.user_id == login.user_id
             # Token first: a config that names a device whose token is missing is worse than
             # a token that nothing names.
             self._replace("token", token + "\n")
             self.save(replace(before, login=login, roots=before.roots if same else ()))
+            return () if same else before.roots
 
     def sign_out(self) -> None:
         """Forget login and links. What is in the folders stays."""

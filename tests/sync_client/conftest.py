@@ -23,12 +23,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDrive]:
 
 
 @pytest.fixture(scope="session")
-def _new_accounts(server: RunningDrive) -> Iterator[str]:
+def accounts(server: RunningDrive) -> Iterator[str]:
     """New accounts. Many at a time: starting Django takes longer than making them."""
 
     def new_accounts() -> Iterator[str]:
         while True:
-            emails = [f"person{next(_numbers)}@example.com" for _ in range(25)]
+            emails = [f"person{next(_numbers)}@example.com" for _ in range(10)]
             made = server.manage(
                 "shell",
                 "--command",
@@ -42,9 +42,9 @@ def _new_accounts(server: RunningDrive) -> Iterator[str]:
 
 
 @pytest.fixture
-def account(_new_accounts: Iterator[str]) -> str:
+def account(accounts: Iterator[str]) -> str:
     """The e-mail address of somebody new, with the password PASSWORD."""
-    return next(_new_accounts)
+    return next(accounts)
 
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
