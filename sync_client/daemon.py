@@ -15,7 +15,15 @@ from sync_client.api import HttpApi
 from sync_client.config import Config, Store
 from sync_client.daemon_answers import Answers
 from sync_client.daemon_work import Backoff, Work, only_one
-from sync_client.errors import LoginRevoked, MustStop, SyncError, Transient, Unreachable
+from sync_client.errors import (
+    LoginRevoked,
+    MustStop,
+    NotLinked,
+    StateDamaged,
+    SyncError,
+    Transient,
+    Unreachable,
+)
 from sync_client.linked import LinkedFolder, link_command
 from sync_client.logs import trace_of
 from sync_client.notify import Contact, Notifier
@@ -58,7 +66,9 @@ class Daemon:
         # How it stands.
         self._is_working = False
         self._offline: str | None = None
+        # Why nothing could be opened at all, and whether that is for the user to mend.
         self._failure: str | None = None
+        self._is_fatal = False
         self._backoff = Backoff()
         self._revoked: LoginRevoked | None = None
         self._progress_at = 0.0
@@ -115,6 +125,8 @@ class Daemon:
         with self.changed:
             if self._revoked or not self._config.roots:
                 return Exit.NOT_LINKED
+            if self._failure and self._is_fatal and self._tried >= number:
+                return Exit.FATAL
             if is_once and self._tried >= number:
                 if self._failure or any(work.failure for work in self._works):
                     return Exit.OTHER
@@ -228,6 +240,7 @@ class Daemon:
         logger.error("starting again in %.0f s: %s", pause, trace_of(error))
         with self.changed:
             self._failure = str(error) if isinstance(error, SyncError) else UNEXPECTED
+            self._is_fatal = isinstance(error, MustStop)
             self._tried = self._asked
             self.changed.notify_all()
 
@@ -245,7 +258,11 @@ class Daemon:
         self._store.drop_old_states()
         if config.login is None:
             return
-        token = self._store.token()
+        try:
+            token = self._store.token()
+        except NotLinked as error:
+            self._revoked = LoginRevoked(str(error))
+            return
         self._api = HttpApi(config.login.server_url, token, sleep=self._interrupt.wait)
         works = [
             Work(
@@ -319,7 +336,8 @@ class Daemon:
                     self._tried = asked
         else:
             self._backoff.end()
-            self._failure = None
+            with self.changed:
+                self._failure, self._is_fatal = None, False
         self._publish()
 
     def _look_at_all(self, *, is_signalled: bool, asked: int) -> bool:
@@ -343,7 +361,7 @@ class Daemon:
         self._publish()
         try:
             work.cycle()
-        except (LoginRevoked, Unreachable):
+        except (LoginRevoked, Unreachable, StateDamaged):
             raise
         except MustStop as error:
             if work.trouble is None:

@@ -1,12 +1,19 @@
 """The state database of one linked folder: schema, connection, transactions."""
 
+import contextlib
+import logging
 import os
 import pathlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sync_client.errors import MustStop, StateDamaged
+
 SCHEMA_VERSION = 1
+
+# In `meta`, while a folder whose state was damaged is being merged anew.
+REBUILT = "rebuilt"
 
 # Local names are BLOBs: the bytes of the disk, which need not be text.
 _SCHEMA = """
@@ -63,15 +70,86 @@ CREATE INDEX blocks_by_hash ON blocks (block_hash);
 """
 
 
+# Damage, as SQLite's primary result codes; and what says that nothing can be written.
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_UNWRITABLE = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+)
+
+logger = logging.getLogger("drive.database")
+
+
+@contextmanager
+def state_errors(path: pathlib.Path | None) -> Iterator[None]:
+    """SQLite's errors as what they mean: raises StateDamaged and MustStop."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise StateDamaged("The record of a linked folder is damaged.") from error
+        if _code_of(error) in _UNWRITABLE:
+            where = path.parent if path is not None else "memory"
+            raise MustStop(
+                f"The client cannot write its own records in {where}: {error}.",
+                next_step="Free some space.",
+            ) from error
+        raise
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file is no sound database."""
+    return _code_of(error) in _DAMAGED
+
+
+def _code_of(error: sqlite3.Error) -> int:
+    # The extended codes have the primary one in their low byte.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+@contextmanager
+def read_only(path: pathlib.Path) -> Iterator[sqlite3.Connection]:
+    """A state database as of one moment, whoever works on it; nothing is changed in it.
+
+    Raises sqlite3.Error where it cannot be read.
+    """
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)
+    try:
+        connection.execute("BEGIN")
+        yield connection
+    finally:
+        connection.close()
+
+
 class Database:
     """One SQLite file (or memory, for None), for one thread at a time.
 
     Every committed transaction survives a power cut. `is_new` tells that there was no state
-    before: then nothing may be deleted on either side.
+    before: then nothing may be deleted on either side. A damaged file is moved aside.
     """
 
     def __init__(self, path: pathlib.Path | None) -> None:
         self.path = path
+        self._depth = 0
+        try:
+            version = self._open()
+        except sqlite3.DatabaseError as error:
+            if path is None or not is_damage(error):
+                raise
+            self.connection.close()
+            _set_aside(path)
+            version = self._open()
+            was_damaged = True
+        else:
+            was_damaged = False
+        self.is_new = version != SCHEMA_VERSION
+        if self.is_new:
+            self._create()
+        if was_damaged:
+            self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (REBUILT, "1"))
+
+    def _open(self) -> int:
+        """Connect; the version of the schema that is there. Raises where it is damaged."""
+        path = self.path
         # The daemon hands the engine from thread to thread, but never runs two at once.
         self.connection = sqlite3.connect(
             path or ":memory:", isolation_level=None, check_same_thread=False, timeout=30
@@ -80,11 +158,12 @@ class Database:
             os.chmod(path, 0o600)  # noqa: PTH101  (names of people's files are in it)
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = FULL")
-        self._depth = 0
-        version = self.connection.execute("PRAGMA user_version").fetchone()[0]
-        self.is_new = version != SCHEMA_VERSION
-        if self.is_new:
-            self._create()
+        (verdict,) = self.connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            damage = sqlite3.DatabaseError("quick_check found damage")
+            damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damage
+        return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
 
     def _create(self) -> None:
         """Begin with no state: merging again is safe, reading another schema is not."""
@@ -107,13 +186,8 @@ class Database:
         if self.path is None:
             yield self.connection
             return
-        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
-        try:
-            # One moment for all statements.
-            connection.execute("BEGIN")
+        with read_only(self.path) as connection:
             yield connection
-        finally:
-            connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -126,9 +200,20 @@ class Database:
         try:
             yield
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            # A full disk has made SQLite do it already.
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
             raise
         else:
             self.connection.execute("COMMIT")
         finally:
             self._depth = 0
+
+
+def _set_aside(path: pathlib.Path) -> None:
+    """Keep a damaged database for whoever wants to know what happened to it."""
+    logger.error("a state database is damaged; it is kept as %s.damaged", path.name)
+    path.replace(path.with_name(f"{path.name}.damaged"))
+    for suffix in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).unlink()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sync_client import apply_books, apply_disk, apply_files, apply_server, rail
+from sync_client.database import REBUILT, state_errors
 from sync_client.errors import MustStop, SyncError, Transient
 from sync_client.feed import Feed
 from sync_client.nodes import RemoteRoot
@@ -33,6 +34,7 @@ __all__ = [
 
 # People can restore what was removed here for so long.
 STASH_KEPT_NS = 7 * 24 * 3600 * 1_000_000_000
+SWEEP_EVERY_NS = 24 * 3600 * 1_000_000_000
 
 # A cycle ends after so many rounds even if more is ready, to let the daemon breathe.
 MAX_ROUNDS = 1_000
@@ -82,6 +84,7 @@ class Engine:
         self._has_recovered = False
         # Deletions wait for further ones: they go once a look at everything finds none.
         self._rests = False
+        self._swept_ns: int | None = None
         self._bench = Workbench(
             trees=trees,
             fs=fs,
@@ -102,20 +105,23 @@ class Engine:
 
         dirty: folders in which the disk changed; rescan: look at all of it; pull: ask the
         server for changes first. The first cycle of a process does all three. Raises
-        Transient (again later, nothing is lost) and MustStop (the user has to act).
+        Transient (again later, nothing is lost), MustStop (the user has to act) and
+        StateDamaged (open it again: it begins anew).
         """
+        with state_errors(self._trees.database.path):
+            return self._cycle(dirty or set(), rescan=rescan, pull=pull)
+
+    def _cycle(self, dirty: set[Path], *, rescan: bool, pull: bool) -> CycleResult:
         self._fs.check_root()
         is_first = not self._has_recovered
         if is_first:
             apply_files.recover(self._bench)
-            self._fs.sweep_stash(self._clock.now_ns() - STASH_KEPT_NS)
-            self._pending.sweep()
+        self._sweep()
         if rescan or is_first or self._rests:
             self._bench.rescan.clear()
             self._bench.look_again(*scan_everything(self._trees, self._fs, self._clock).again)
         self._has_recovered = True
-        if dirty:
-            self._bench.look_again(*dirty)
+        self._bench.look_again(*dirty)
         self._look()
         if pull or is_first or self._rests or self._trees.meta("cursor") is None:
             self._feed.pull()
@@ -146,6 +152,14 @@ class Engine:
         """The place in the server's journal up to which everything is known here."""
         return self._trees.meta("cursor")
 
+    def _sweep(self) -> None:
+        """Once a day, drop what is kept no longer."""
+        now_ns = self._clock.now_ns()
+        if self._swept_ns is None or abs(now_ns - self._swept_ns) >= SWEEP_EVERY_NS:
+            self._swept_ns = now_ns
+            self._fs.sweep_stash(now_ns - STASH_KEPT_NS)
+            self._pending.sweep()
+
     def _work(self) -> CycleResult:
         done = 0
         for _ in range(MAX_ROUNDS):
@@ -167,9 +181,12 @@ class Engine:
         waits = None if due_ns is None else max(0.0, (due_ns - self._clock.now_ns()) / 1e9)
         if self._rests:
             waits = min(ruling.rest_ns / 1e9, waits or math.inf)
+        is_finished = not self._rests and not self._trees.has_busy_entries()
+        if is_finished and self._trees.meta(REBUILT) is not None:
+            self._trees.set_meta(REBUILT, None)
         return CycleResult(
             is_settled=self.is_settled() and not ruling.held,
-            is_finished=not self._rests and not self._trees.has_busy_entries(),
+            is_finished=is_finished,
             retry_after=waits,
             held_deletions=ruling.held,
             operations=done,

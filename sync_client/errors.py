@@ -7,6 +7,7 @@ SyncError
 │   └── NotDrive        somebody else answered: a proxy, the sign-in page of a network
 ├── PathProblem     set this path aside, tell the user, go on with the rest
 ├── ApiProblem      the server refused one request: a code of docs/protocol.md
+├── StateDamaged    the record of a folder cannot be read: begin it anew, by merging
 └── MustStop        wait for the user
     ├── NotLinked       no login or no folder (exit 3)
     ├── LoginRevoked    the server no longer knows this device (exit 3)
@@ -89,6 +90,10 @@ class ApiProblem(SyncError):
         self.code = code
         self.detail = detail
         self.extra = extra
+
+
+class StateDamaged(SyncError):
+    """What is known of a linked folder cannot be read any more."""
 
 
 class MustStop(SyncError):

@@ -298,10 +298,12 @@ class LocalFileSystem:
                 stamp = entry.partition("-")[0]
                 if not stamp.isdecimal() or int(stamp) >= before_ns:
                     continue
-                with _opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
-                    for name in os.listdir(folder):
-                        os.unlink(name, dir_fd=folder)
-                os.rmdir(entry, dir_fd=stash)
+                # What somebody has put there, or what cannot be deleted, is left alone.
+                with contextlib.suppress(OSError):
+                    with _opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
+                        for name in os.listdir(folder):
+                            os.unlink(name, dir_fd=folder)
+                    os.rmdir(entry, dir_fd=stash)
 
     # Descriptors
 

@@ -1,16 +1,18 @@
 """One linked folder, put together: its state, the ports and the engine over them."""
 
 import shlex
+import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from sync_client.api import HttpApi
 from sync_client.config import Login, Root, Store
+from sync_client.database import SCHEMA_VERSION, is_damage, read_only, state_errors
 from sync_client.engine import Engine, RemoteRoot
 from sync_client.filesystem import LocalFileSystem
 from sync_client.names import printable
-from sync_client.pending import Status, read_status
+from sync_client.pending import Status, status_in
 from sync_client.system import SystemClock, SystemRandomness
 from sync_client.transfer import HttpTransfers
 from sync_client.transfer_state import TransferState
@@ -36,7 +38,8 @@ class LinkedFolder:
         self.root = root
         state = store.state_dir(root)
         self._fs = fs = LocalFileSystem(Path(root.path), root_id=root.root_id)
-        self._trees = Trees(state / TREES, root=_remote_root(root))
+        with state_errors(state / TREES):
+            self._trees = Trees(state / TREES, root=_remote_root(root))
         self._transfers = HttpTransfers(
             api, fs, self._trees, TransferState(state / "transfers.sqlite3"), on_bytes=on_bytes
         )
@@ -69,11 +72,15 @@ def last_status(store: Store, root: Root) -> Status:
     path = store.state_dir(root) / TREES
     if not path.exists():
         return Status()
-    trees = Trees(path, root=_remote_root(root))
     try:
-        return read_status(trees)
-    finally:
-        trees.database.close()
+        with read_only(path) as connection:
+            if connection.execute("PRAGMA user_version").fetchone() != (SCHEMA_VERSION,):
+                # Of another release: the next sync begins it anew.
+                return Status()
+            return status_in(connection, _remote_root(root))
+    except sqlite3.DatabaseError as error:
+        # The next sync finds out the same, and begins anew.
+        return Status(is_rebuilt=is_damage(error))
 
 
 def link_command(root: Root) -> str:

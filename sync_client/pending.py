@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
 from sync_client import rail
+from sync_client.database import REBUILT
 from sync_client.names import REFUSALS, printable
-from sync_client.nodes import Intent, RemoteItem
+from sync_client.nodes import Intent, RemoteItem, RemoteRoot
 from sync_client.ports import Clock, Path, Randomness, Signature
-from sync_client.trees import Trees
+from sync_client.trees import Trees, local_path, remote_path
 
 # The server remembers the key of a completed request this long.
 OP_ID_KEPT_NS = 30 * 24 * 3600 * 1_000_000_000
@@ -34,6 +36,8 @@ class Status:
     down_bytes: int = 0
     conflicts: int = 0
     held_deletions: int = 0
+    # The record of the folder was damaged: both sides are being merged anew.
+    is_rebuilt: bool = False
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -105,45 +109,51 @@ class Pending:
 def read_status(trees: Trees) -> Status:
     """The status as of the last committed step. From any thread."""
     with trees.database.reading() as connection:
-        rows = connection.execute
-        up = rows(
-            "SELECT count(*), coalesce(sum(size), 0) FROM ("
-            " SELECT local.size_bytes AS size FROM dirty_locals JOIN local USING (local_id)"
-            "  WHERE kind = 'file' AND set_aside IS NULL AND code IS NULL"
-            " UNION ALL SELECT local.size_bytes FROM dirty_items JOIN synced USING (item_id)"
-            "  JOIN local USING (local_id) WHERE kind = 'file' AND code IS NULL AND CASE"
-            "  WHEN local.content_hash IS NULL THEN local.size_bytes <> synced.size_bytes"
-            "   OR local.mtime_ns <> synced.mtime_ns"
-            "  ELSE local.content_hash IS NOT synced.content_hash END)"
-        ).fetchone()
-        down = rows(
-            "SELECT count(*), coalesce(sum(remote.size_bytes), 0) FROM dirty_items"
-            " JOIN remote USING (item_id) LEFT JOIN synced USING (item_id)"
-            " WHERE NOT remote.is_folder AND code IS NULL"
-            " AND remote.version_id IS NOT synced.version_id"
-        ).fetchone()
-        conflicts = rows(
-            "SELECT count(*) FROM local WHERE kind = 'file'"
-            " AND instr(name, CAST(' (conflicted copy, ' AS BLOB))"
-        ).fetchone()[0]
-        held = rail.held(connection)
-        problems = [
-            Problem(printable(trees.path_seen(connection, local_id)), code, message)
-            for local_id, code, message in rows(
-                "SELECT local_id, set_aside, NULL FROM local WHERE set_aside IS NOT NULL"
-                " UNION ALL SELECT local_id, code, message FROM unreadable"
-                " UNION ALL SELECT local_id, code, message FROM dirty_locals"
-                "  WHERE code IS NOT NULL"
-            ).fetchall()
-        ]
-        for item_id, local_id, code, message in rows(
-            "SELECT item_id, local.local_id, code, message FROM dirty_items"
-            " LEFT JOIN synced USING (item_id) LEFT JOIN local USING (local_id)"
-            " WHERE code IS NOT NULL"
-        ).fetchall():
-            path = trees.path_seen(connection, local_id) if local_id is not None else ()
-            path = path or trees.remote_path_seen(connection, item_id)
-            problems.append(Problem(printable(path), code, message))
+        return status_in(connection, trees.root)
+
+
+def status_in(connection: sqlite3.Connection, root: RemoteRoot) -> Status:
+    """The status that a state database tells."""
+    rows = connection.execute
+    up = rows(
+        "SELECT count(*), coalesce(sum(size), 0) FROM ("
+        " SELECT local.size_bytes AS size FROM dirty_locals JOIN local USING (local_id)"
+        "  WHERE kind = 'file' AND set_aside IS NULL AND code IS NULL"
+        " UNION ALL SELECT local.size_bytes FROM dirty_items JOIN synced USING (item_id)"
+        "  JOIN local USING (local_id) WHERE kind = 'file' AND code IS NULL AND CASE"
+        "  WHEN local.content_hash IS NULL THEN local.size_bytes <> synced.size_bytes"
+        "   OR local.mtime_ns <> synced.mtime_ns"
+        "  ELSE local.content_hash IS NOT synced.content_hash END)"
+    ).fetchone()
+    down = rows(
+        "SELECT count(*), coalesce(sum(remote.size_bytes), 0) FROM dirty_items"
+        " JOIN remote USING (item_id) LEFT JOIN synced USING (item_id)"
+        " WHERE NOT remote.is_folder AND code IS NULL"
+        " AND remote.version_id IS NOT synced.version_id"
+    ).fetchone()
+    conflicts = rows(
+        "SELECT count(*) FROM local WHERE kind = 'file'"
+        " AND instr(name, CAST(' (conflicted copy, ' AS BLOB))"
+    ).fetchone()[0]
+    held = rail.held(connection)
+    is_rebuilt = rows("SELECT 1 FROM meta WHERE key = ?", (REBUILT,)).fetchone() is not None
+    problems = [
+        Problem(printable(local_path(connection, local_id)), code, message)
+        for local_id, code, message in rows(
+            "SELECT local_id, set_aside, NULL FROM local WHERE set_aside IS NOT NULL"
+            " UNION ALL SELECT local_id, code, message FROM unreadable"
+            " UNION ALL SELECT local_id, code, message FROM dirty_locals"
+            "  WHERE code IS NOT NULL"
+        ).fetchall()
+    ]
+    for item_id, local_id, code, message in rows(
+        "SELECT item_id, local.local_id, code, message FROM dirty_items"
+        " LEFT JOIN synced USING (item_id) LEFT JOIN local USING (local_id)"
+        " WHERE code IS NOT NULL"
+    ).fetchall():
+        path = local_path(connection, local_id) if local_id is not None else ()
+        path = path or remote_path(connection, item_id, root)
+        problems.append(Problem(printable(path), code, message))
     return Status(
         up_files=up[0],
         up_bytes=up[1],
@@ -151,6 +161,7 @@ def read_status(trees: Trees) -> Status:
         down_bytes=down[1],
         conflicts=conflicts,
         held_deletions=held,
+        is_rebuilt=is_rebuilt,
         problems=sorted(
             (
                 Problem(each.path, each.code, each.message or REFUSALS.get(each.code, ""))

@@ -20,7 +20,7 @@ from sync_client.config import Config, Store
 from sync_client.control import NotRunning, ask
 from sync_client.daemon import Daemon
 from sync_client.daemon_work import AlreadyRunning, only_one
-from sync_client.errors import SyncError
+from sync_client.errors import StateDamaged, SyncError
 from sync_client.linked import LinkedFolder, last_status
 from sync_client.pending import Status
 from sync_client.status import Exit, State
@@ -65,10 +65,14 @@ def run_here(store: Store, *, is_detached: bool = False) -> int:
 def start_detached(store: Store) -> bool:
     """Start a daemon of its own session; False where one runs already.
 
-    Returns once it answers. Raises SyncError when it does not come up.
+    Returns once it answers. Raises AlreadyRunning while another command does the daemon's
+    work, and SyncError when it does not come up.
     """
     if _is_running(store):
         return False
+    with only_one(store.folder):
+        # Not while `drive sync --once` works on the folders.
+        pass
     package_parent = os.fspath(Path(__file__).resolve().parent.parent)
     paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
     with store.log_path.open("ab") as log:
@@ -131,6 +135,14 @@ def wait_for_daemon(
 
 def sync_once(store: Store) -> int:
     """Do the daemon's work until nothing is left that could be done now."""
+    try:
+        return _sync_once(store)
+    except StateDamaged:
+        # Opened again, what is damaged is moved aside, and begun anew.
+        return _sync_once(store)
+
+
+def _sync_once(store: Store) -> int:
     config = store.load()
     login = config.signed_in()
     interrupt = threading.Event()
@@ -202,7 +214,7 @@ def resting_document(store: Store, *, is_done: bool = False) -> dict[str, Any]:
     """
     config = store.load()
     statuses = [last_status(store, root) for root in config.roots]
-    state, reason, next_step = _resting_state(config, statuses, is_done=is_done)
+    state, reason, next_step = _resting_state(store, config, statuses, is_done=is_done)
     return status_document.document(
         config,
         is_running=False,
@@ -216,12 +228,14 @@ def resting_document(store: Store, *, is_done: bool = False) -> dict[str, Any]:
 
 
 def _resting_state(
-    config: Config, statuses: list[Status], *, is_done: bool
+    store: Store, config: Config, statuses: list[Status], *, is_done: bool
 ) -> tuple[State, str | None, str | None]:
-    if config.login is None:
+    if config.login is None or not store.has_token():
         return State.NEEDS_LOGIN, "This device is not signed in.", "drive login URL"
     if not config.roots:
         return State.OFFLINE, "No folder is linked yet.", "drive link FOLDER"
+    if not is_done and any(status.is_rebuilt for status in statuses):
+        return State.ATTENTION, *(status_document.attention(statuses) or (None, None))
     if not is_done:
         return State.OFFLINE, "The sync client is not running.", "drive start"
     if found := status_document.attention(statuses):
@@ -308,4 +322,7 @@ def _report(code: Exit, document: dict[str, Any]) -> int:
 if __name__ == "__main__":
     from sync_client.config import config_dir
 
-    sys.exit(run_here(Store(config_dir()), is_detached=True))
+    try:
+        sys.exit(run_here(Store(config_dir()), is_detached=True))
+    except SyncError as error:
+        sys.exit(f"drive: {error}")

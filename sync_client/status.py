@@ -51,6 +51,12 @@ def exit_code_of(statuses: Sequence[Status]) -> Exit:
 
 def attention(statuses: Sequence[Status]) -> tuple[str, str] | None:
     """Reason and next step, if somebody has to decide or to make room."""
+    if any(status.is_rebuilt for status in statuses):
+        return (
+            "The record of what was synced was damaged. Both sides are merged anew; "
+            "nothing is deleted.",
+            "drive log",
+        )
     held = sum(status.held_deletions for status in statuses)
     if held:
         return f"{held} deletions are held until you confirm them.", "drive confirm-deletes"

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from sync_client.database import is_damage
+
 # The server forgets an upload after 7 days; a staged file that old is fetched anew.
 KEPT_SECONDS = 8 * 24 * 3600
 
@@ -21,7 +23,18 @@ class TransferState:
     """A small database of one linked folder, for one thread."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """path: None keeps it in memory only."""
+        """path: None keeps it in memory only. A file that cannot be read is begun anew."""
+        try:
+            self._open(path)
+        except sqlite3.DatabaseError as error:
+            if path is None or not is_damage(error):
+                raise
+            self._connection.close()
+            for each in path.parent.glob(f"{path.name}*"):
+                each.unlink()
+            self._open(path)
+
+    def _open(self, path: Path | None) -> None:
         # The daemon hands the engine from thread to thread, but never runs two at once.
         self._connection = sqlite3.connect(
             path or ":memory:", isolation_level=None, check_same_thread=False, timeout=30

@@ -198,11 +198,13 @@ class Trees:
         return highest
 
     def synced_other_than_snapshot(self) -> list[SyncedItem]:
-        """Files whose synced version is not the one that the unfinished listing names."""
+        """Files whose synced version is not the one that the unfinished listing names, and
+        whose content is another, too."""
         columns = _qualified("synced", _SYNCED)
         rows = self._run(
             f"SELECT {columns} FROM synced JOIN temp.snapshot USING (item_id)"
             " WHERE NOT synced.is_folder AND synced.version_id IS NOT temp.snapshot.version_id"
+            " AND synced.content_hash IS NOT temp.snapshot.content_hash"
         )
         return [_synced_item(row) for row in rows]
 
@@ -284,35 +286,7 @@ class Trees:
 
     def path_of(self, local_id: int) -> Path:
         """Where a node is. Raises KeyError if it, or a folder above it, is not in Local."""
-        return self.path_seen(self.database.connection, local_id)
-
-    def path_seen(self, connection: sqlite3.Connection, local_id: int) -> Path:
-        """The same, over another connection."""
-        names: list[bytes] = []
-        here: int | None = local_id
-        while here is not None and here != ROOT_ID:
-            row = connection.execute(
-                "SELECT parent_id, name FROM local WHERE local_id = ?", (here,)
-            ).fetchone()
-            if row is None:
-                raise KeyError(local_id)
-            here, name = row
-            names.append(name)
-        return tuple(os.fsdecode(name) for name in reversed(names))
-
-    def remote_path_seen(self, connection: sqlite3.Connection, item_id: str) -> Path:
-        """Where an item is, from the linked folder (or, outside it, from the server's root)."""
-        names: list[str] = []
-        here: str | None = item_id
-        while here is not None and here != self.root.folder_id and len(names) < 10_000:
-            row = connection.execute(
-                "SELECT parent_id, name FROM remote WHERE item_id = ?", (here,)
-            ).fetchone()
-            if row is None:
-                break
-            here = row[0]
-            names.append(row[1])
-        return tuple(reversed(names))
+        return local_path(self.database.connection, local_id)
 
     def put_local(self, node: LocalNode, *, is_racy: bool = False) -> None:
         """A node as it is now: new, changed, or at another place."""
@@ -609,6 +583,36 @@ class Trees:
 
     def _any(self, *tables: str) -> bool:
         return any(self._run(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables)
+
+
+def local_path(connection: sqlite3.Connection, local_id: int) -> Path:
+    """Where a node is. Raises KeyError if it, or a folder above it, is not in Local."""
+    names: list[bytes] = []
+    here: int | None = local_id
+    while here is not None and here != ROOT_ID:
+        row = connection.execute(
+            "SELECT parent_id, name FROM local WHERE local_id = ?", (here,)
+        ).fetchone()
+        if row is None:
+            raise KeyError(local_id)
+        here, name = row
+        names.append(name)
+    return tuple(os.fsdecode(name) for name in reversed(names))
+
+
+def remote_path(connection: sqlite3.Connection, item_id: str, root: RemoteRoot) -> Path:
+    """Where an item is, from the linked folder (or, outside it, from the server's root)."""
+    names: list[str] = []
+    here: str | None = item_id
+    while here is not None and here != root.folder_id and len(names) < 10_000:
+        row = connection.execute(
+            "SELECT parent_id, name FROM remote WHERE item_id = ?", (here,)
+        ).fetchone()
+        if row is None:
+            break
+        here = row[0]
+        names.append(row[1])
+    return tuple(reversed(names))
 
 
 def _qualified(table: str, columns: str) -> str:
