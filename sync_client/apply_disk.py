@@ -5,11 +5,14 @@ transaction after it. A crash in between leaves a change of the disk that the ne
 finds and the planner recognises.
 """
 
+import datetime
 import errno
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from sync_client import compare
+from sync_client.conflicts import conflict_name
 from sync_client.errors import PathProblem, path_problem
 from sync_client.names import PARKED_PREFIX, printable
 from sync_client.nodes import Intent, LocalNode
@@ -25,25 +28,40 @@ ACTIONS = frozenset(
     }
 )  # fmt: skip
 
+_OF_THEIR_OWN = frozenset({Action.HASH, Action.DELETE_LOCAL})
+
+# So many names are tried for a file that lost its own.
+MOST_PLACES = 50
+
 # So many steps share one transaction; each costs the disk a flush.
 BATCH = 200
 
 
 def apply_disk(bench: Workbench, operations: list[Operation]) -> None:
     """Carry out steps on the disk, in their order."""
+    read = [each for each in operations if each.action is Action.HASH]
     taken = [each for each in operations if each.action is Action.DELETE_LOCAL]
-    others = [each for each in operations if each.action is not Action.DELETE_LOCAL]
-    for start in range(0, len(others), BATCH):
+    others = [each for each in operations if each.action not in _OF_THEIR_OWN]
+    for batch in _batches(read):
+        _hash(bench, batch)
+        bench.on_progress()
+    for batch in _batches(others):
         touched: set[Path] = set()
         with bench.trees.transaction():
-            for operation in others[start : start + BATCH]:
-                _guarded(bench, operation, touched)
+            for operation in batch:
+                with _guarded(bench, operation) as local:
+                    _step(bench, operation, local, touched)
             # The disk before the books: what is recorded must have happened.
             bench.fs.sync(sorted(touched))
         bench.on_progress()
-    for start in range(0, len(taken), BATCH):
-        _delete(bench, taken[start : start + BATCH])
+    for batch in _batches(taken):
+        _delete(bench, batch)
         bench.on_progress()
+
+
+def _batches(operations: list[Operation]) -> Iterator[list[Operation]]:
+    for start in range(0, len(operations), BATCH):
+        yield operations[start : start + BATCH]
 
 
 def same_but_for_rename(one: Signature, other: Signature) -> bool:
@@ -51,38 +69,46 @@ def same_but_for_rename(one: Signature, other: Signature) -> bool:
     return replace(one, ctime_ns=0) == replace(other, ctime_ns=0)
 
 
-def _guarded(bench: Workbench, operation: Operation, touched: set[Path]) -> None:
-    """One step; what goes wrong with its path stays with its path."""
+@contextmanager
+def _guarded(bench: Workbench, operation: Operation) -> Iterator[LocalNode | None]:
+    """One step with its node; what goes wrong with its path stays with its path."""
     local = bench.trees.local(operation.local_id) if operation.local_id is not None else None
     folder: Path = ()
     try:
         if local is not None:
             folder = bench.trees.path_of(local.local_id)[:-1]
-        match operation.action:
-            case Action.HASH:
-                _hash(bench, _known(local))
-            case Action.MOVE_LOCAL:
-                _move(bench, operation, _known(local), touched)
-            case Action.RENAME_ASIDE:
-                name = bench.free_conflict_name(_known(local))
-                _rename(bench, _known(local), _known(local).parent_id, name, touched)
-            case Action.PARK_LOCAL:
-                name = PARKED_PREFIX + bench.randomness.new_id()
-                _rename(bench, _known(local), _known(local).parent_id, name, touched)
-            case Action.CREATE_LOCAL:
-                _create(bench, operation, touched)
-            case Action.SET_METADATA:
-                _set_metadata(bench, operation, _known(local))
+        yield local
     except _Elsewhere:
         bench.look_again(folder)
     except PathProblem as problem:
         bench.trouble(operation, problem, folder)
-    except (FileNotFoundError, FileExistsError, NotADirectoryError, KeyError):
+    except (FileNotFoundError, FileExistsError, NotADirectoryError, KeyError) as error:
         # Not as Local has it: look, then plan again.
         bench.look_again(folder)
         _look_at_target(bench, operation)
+        if isinstance(error, FileExistsError):
+            bench.taken(operation)
     except OSError as error:
         bench.trouble(operation, path_problem(printable(folder), error), folder)
+
+
+def _step(
+    bench: Workbench, operation: Operation, local: LocalNode | None, touched: set[Path]
+) -> None:
+    match operation.action:
+        case Action.MOVE_LOCAL:
+            _move(bench, operation, _known(local), touched)
+        case Action.RENAME_ASIDE:
+            name = bench.free_conflict_name(_known(local))
+            _rename(bench, _known(local), _known(local).parent_id, name, touched)
+        case Action.PARK_LOCAL:
+            name = PARKED_PREFIX + bench.randomness.new_id()
+            _rename(bench, _known(local), _known(local).parent_id, name, touched)
+        case Action.CREATE_LOCAL:
+            _create(bench, operation, touched)
+        case Action.SET_METADATA:
+            _set_metadata(bench, operation, _known(local))
+    bench.worked(operation)
 
 
 class _Elsewhere(Exception):
@@ -105,14 +131,21 @@ def _look_at_target(bench: Workbench, operation: Operation) -> None:
         bench.look_again(bench.trees.path_of(target))
 
 
-def _hash(bench: Workbench, local: LocalNode) -> None:
-    path = bench.trees.path_of(local.local_id)
-    began_ns = bench.clock.now_ns()
-    content_hash, signature = bench.fs.content_hash(path)
-    bench.trees.put_local(
-        replace(local, signature=signature, content_hash=content_hash),
-        is_racy=is_racy(signature, began_ns),
-    )
+def _hash(bench: Workbench, operations: list[Operation]) -> None:
+    """Read files; outside of any transaction, since that may take long."""
+    found: list[tuple[LocalNode, str, Signature, int]] = []
+    for operation in operations:
+        with _guarded(bench, operation) as local:
+            path = bench.trees.path_of(_known(local).local_id)
+            began_ns = bench.clock.now_ns()
+            content_hash, signature = bench.fs.content_hash(path)
+            found.append((_known(local), content_hash, signature, began_ns))
+    with bench.trees.transaction():
+        for local, content_hash, signature, began_ns in found:
+            bench.trees.put_local(
+                replace(local, signature=signature, content_hash=content_hash),
+                is_racy=is_racy(signature, began_ns),
+            )
 
 
 def _move(bench: Workbench, operation: Operation, local: LocalNode, touched: set[Path]) -> None:
@@ -285,22 +318,31 @@ def settle_taken(bench: Workbench, intent: Intent, signature: Signature | None) 
 
 def give_back(bench: Workbench, displaced: Displaced, path: Path) -> Path:
     """Return user data to its path, or to a name beside it that is free. Answers where."""
-    parent_id = bench.trees.local_id_at(path[:-1])
-    node = LocalNode(0, parent_id, path[-1], Kind.FILE, displaced.signature, None, None)
     bench.look_again(path[:-1])
-    target = path
-    while True:
+    failure: OSError | None = None
+    for target in _places(bench, displaced, path):
         try:
             bench.fs.restore_displaced(displaced, target)
             return target
-        except FileExistsError:
-            target = (*path[:-1], bench.free_conflict_name(node))
-            if bench.fs.observe(target) is not None:
-                node = replace(node, name=f"{os.urandom(2).hex()} {path[-1]}")
-        except (FileNotFoundError, NotADirectoryError):
-            # Its folder is gone: the root will do.
-            target = (path[-1],) if len(target) > 1 else (f"{displaced.name} {path[-1]}",)
-            path, parent_id = target, None
+        except OSError as error:
+            # Taken, or its folder is gone or covered: the next place, if it is still ours.
+            if displaced.name not in bench.fs.staged():
+                return path
+            failure = error
+    # It stays in staging, and its intent with it, for the next start.
+    raise failure or AssertionError("there is a place to try")
+
+
+def _places(bench: Workbench, displaced: Displaced, path: Path) -> Iterator[Path]:
+    """Where a file may go that lost its place: there, beside it, then in the root."""
+    yield path
+    day = datetime.datetime.fromtimestamp(bench.clock.now_ns() / 1e9, datetime.UTC).date()
+    for counter in range(1, MOST_PLACES):
+        name = conflict_name(path[-1], device_name=bench.device_name, day=day, counter=counter)
+        yield (*path[:-1], name)
+        if len(path) > 1:
+            yield (name,)
+    yield (displaced.name,)
 
 
 def _record_gone(bench: Workbench, item_id: str, local_id: int) -> None:

@@ -334,7 +334,11 @@ def _place(
             else:
                 displaced[intent.staged] = bench.fs.exchange(intent.staged, intent.path)
             done.append((intent, fetched))
-        except (FileExistsError, FileNotFoundError, NotADirectoryError):
+            bench.worked(operation)
+        except FileExistsError:
+            bench.look_again(intent.path[:-1])
+            bench.taken(operation)
+        except (FileNotFoundError, NotADirectoryError):
             bench.look_again(intent.path[:-1], intent.path[:-2])
         except OSError as error:
             bench.trouble(operation, path_problem(printable(intent.path), error), ())
@@ -344,8 +348,6 @@ def _place(
         if (old := displaced.get(intent.staged)) is not None and old.name in staged:
             settle_displaced(bench, intent, Displaced(old.name, staged[old.name]))
     bench.fs.sync([intent.path[:-1] for intent, _ in done])
-    for operation, _, _ in steps:
-        bench.worked(operation)
     with bench.trees.transaction():
         for intent, fetched in done:
             record_placed(bench, intent, fetched.content_hash, fetched.blocks)

@@ -67,10 +67,15 @@ def scan_folders(trees: Trees, fs: FileSystem, clock: Clock, folders: Iterable[P
 
 
 def _recheck_racy(trees: Trees, now_ns: int) -> None:
-    """Forget the hashes of files that were read too soon after a write, once it is safe."""
+    """Have files read again that were read too soon after a write, once it is safe."""
     for node in trees.racy_locals():
-        if not is_racy(node.signature, now_ns):
-            trees.put_local(replace(node, content_hash=None))
+        if is_racy(node.signature, now_ns):
+            continue
+        trees.put_local(replace(node, content_hash=None))
+        synced = trees.synced_of_local(node.local_id)
+        if synced is not None and synced.signature == node.signature:
+            # What was agreed on may be the content before.
+            trees.put_synced(replace(synced, signature=replace(synced.signature, ctime_ns=0)))
 
 
 class _Run:

@@ -89,9 +89,24 @@ class Workbench:
             message=message if is_listed else None,
         )
 
+    def taken(self, operation: Operation) -> None:
+        """The name is taken on the disk, although nothing that we know of has it.
+
+        Seldom somebody was quicker; again and again, the disk takes two names for one that
+        are two on the server (FAT, a folder without case).
+        """
+        key = _subject(operation)
+        self._refusals[key] = self._refusals.get(key, 0) + 1
+        if self._refusals[key] >= MAX_REFUSALS:
+            del self._refusals[key]
+            self.set_aside(
+                operation, "name-taken-here", "On this disk, another name is the same as this."
+            )
+
     def worked(self, operation: Operation) -> None:
         """The step is done: the next trouble with its entry is another one."""
         self._attempts.pop(_subject(operation), None)
+        self._refusals.pop(_subject(operation), None)
 
     def failed(self, operation: Operation, error: SyncError, folder: Path) -> None:
         """A file could not be sent or fetched; `folder`: where it is, or is to be.

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import stat
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sync_client.api import HttpApi
+from sync_client.daemon_work import only_one
 from sync_client.system import new_id
 from tests.services import free_port
 from tests.services.drive import PASSWORD
@@ -450,6 +452,77 @@ def test_many_deletions_are_held_until_confirmed(linked, tmp_path):
     assert linked("confirm-deletes").returncode == 0
     assert linked("sync", "--once").returncode == 0
     assert "file 7" not in linked("ls").stdout
+
+
+def test_a_damaged_record_is_said_and_merged_anew(linked, tmp_path):
+    (tmp_path / "Drive" / "note").write_text("text")
+    assert linked("sync", "--once").returncode == 0
+    (record,) = (tmp_path / "home/.config/drive/roots").glob("*/trees.sqlite3")
+    record.write_bytes(b"not a database" * 1000)
+
+    document = check_document(linked("status", "--json").stdout)
+    assert document["state"] == "attention"
+    assert "damaged" in document["reason"]
+    assert record.read_bytes().startswith(b"not a database"), "asking changes nothing"
+
+    assert linked("sync", "--once").returncode == 0
+    assert "note" in linked("ls").stdout
+    assert check_document(linked("status", "--json").stdout)["state"] == "offline"
+
+
+def test_asking_for_the_status_leaves_a_record_of_another_release_alone(linked, tmp_path):
+    (tmp_path / "Drive" / "link").symlink_to("nowhere")
+    assert linked("sync", "--once").returncode == 6
+    (path,) = (tmp_path / "home/.config/drive/roots").glob("*/trees.sqlite3")
+    record = sqlite3.connect(path)
+    record.execute("PRAGMA user_version = 99")
+    assert check_document(linked("status", "--json").stdout)["problems"] == []
+    record.execute("PRAGMA user_version = 1")
+    assert len(check_document(linked("status", "--json").stdout)["problems"]) == 1
+    record.close()
+
+
+def test_a_lost_token_is_like_being_signed_out(linked, server, account, tmp_path):
+    token = tmp_path / "home/.config/drive/token"
+    token.unlink()
+    assert linked("sync", "--once").returncode == 3
+    assert check_document(linked("status", "--json").stdout)["state"] == "needs_login"
+    assert linked("start").returncode == 0
+    assert linked("wait", "--timeout", "30").returncode == 3
+    assert check_document(linked("status", "--json").stdout)["state"] == "needs_login"
+    login = ("login", server.url, "--email", account, "--password-stdin")
+    assert linked(*login, stdin=f"{PASSWORD}\n").returncode == 0
+    assert linked("wait", "--timeout", "60").returncode == 0
+
+    token.unlink()
+    assert linked("logout").returncode == 0
+    assert check_document(linked("status", "--json").stdout)["roots"] == []
+    assert not list((tmp_path / "home/.config/drive/roots").iterdir())
+
+
+def test_a_start_while_another_command_syncs_is_exit_5(linked, tmp_path):
+    with only_one(tmp_path / "home/.config/drive"):
+        for arguments in (("start",), ("start", "--foreground"), ("sync", "--once")):
+            done = linked(*arguments)
+            assert done.returncode == 5
+            assert done.stderr.count("\n") == 1
+            assert "already" in done.stderr
+
+
+def test_the_same_server_under_another_name_keeps_the_links(linked, server, account):
+    other_name = server.url.replace("127.0.0.1", "localhost")
+    login = ("login", other_name, "--email", account, "--password-stdin")
+    done = linked(*login, stdin=f"{PASSWORD}\n")
+    assert done.returncode == 0, done.stderr
+    assert "No longer" not in done.stdout
+    assert linked("sync", "--once").returncode == 0
+
+
+def test_another_account_says_which_links_end(linked, server, accounts, tmp_path):
+    login = ("login", server.url, "--email", next(accounts), "--password-stdin")
+    done = linked(*login, stdin=f"{PASSWORD}\n")
+    assert f"No longer linked, since this is another account: {tmp_path / 'Drive'}" in done.stdout
+    assert linked("link", tmp_path / "Drive").returncode == 0
 
 
 # The daemon

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sync_client.errors import ApiProblem, RootMissing, Transient
+from sync_client.errors import ApiProblem, MustStop, RootMissing, Transient
 from tests.fakes.server import FakeServer
 from tests.sync_client.devices import Device, settle
 
@@ -728,6 +728,139 @@ def test_an_unreadable_folder_is_unknown_and_not_empty(
     assert laptop.sync().is_settled
 
 
+def test_a_write_that_left_the_time_stamps_as_they_were_is_found_by_reading_again(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    """Clocks count in ticks: a write in the tick in which the file was read shows nothing."""
+    (laptop.root / "a").write_text("one")
+    laptop.sync()
+    content_hash = laptop.fs.content_hash
+
+    def same_tick(path):
+        digest, _ = content_hash(path)
+        (laptop.root / "a").write_text("two")
+        return digest, content_hash(path)[1]
+
+    monkeypatch.setattr(laptop.fs, "content_hash", same_tick)
+    os.utime(laptop.root / "a")
+    laptop.clock.ahead_ns = 0
+    laptop.engine.cycle(rescan=True)
+    monkeypatch.undo()
+    assert server.tree()["a",] == b"one"
+    laptop.sync()
+    settle(laptop)
+    assert server.tree()["a",] == b"two"
+
+
+def test_a_disk_that_takes_two_names_for_one_lists_the_second(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    place_new, make_folder = laptop.fs.place_new, laptop.fs.make_folder
+
+    def folded(method):
+        def checked(*arguments):
+            path = arguments[-1]
+            if path[-1].casefold() in {
+                each.name.casefold() for each in laptop.root.iterdir() if each.name != path[-1]
+            }:
+                raise FileExistsError(17, "File exists")
+            return method(*arguments)
+
+        return checked
+
+    monkeypatch.setattr(laptop.fs, "place_new", folded(place_new))
+    monkeypatch.setattr(laptop.fs, "make_folder", folded(make_folder))
+    # One name to a folder without case, two to the server.
+    for name in ("Masse", "Fluss"):
+        (laptop.root / name).write_text("here")
+    laptop.sync()
+    server.put("Ma\u00dfe", content=b"there")
+    server.folder("Flu\u00df")
+    server.put("other", content=b"goes on")
+    for _ in range(4):
+        result = laptop.sync()
+
+    assert result.is_finished
+    assert (laptop.root / "other").exists()
+    assert codes(laptop) == {"Ma\u00dfe": "name-taken-here", "Flu\u00df": "name-taken-here"}
+    assert len(server.tree()) == 5
+
+
+def test_a_full_disk_for_the_records_stops_and_goes_on_when_there_is_room(
+    laptop: Device, server: FakeServer
+):
+    run = laptop.trees.database.connection.execute
+    pages = run("PRAGMA page_count").fetchone()[0]
+    run(f"PRAGMA max_page_count = {pages + 2}")
+    for number in range(300):
+        (laptop.root / f"{number} {'x' * 200}").write_text("x")
+    with pytest.raises(MustStop, match="records") as caught:
+        laptop.sync()
+    assert caught.value.next_step == "Free some space."
+
+    run("PRAGMA max_page_count = 1000000")
+    settle(laptop)
+    assert len(server.tree()) == 300
+
+
+@pytest.mark.parametrize("damage", ["garbage", "torn"])
+def test_a_damaged_record_is_kept_aside_and_both_sides_are_merged(
+    laptop: Device, server: FakeServer, damage: str
+):
+    for number in range(200):
+        (laptop.root / f"{number}").write_text(str(number))
+    laptop.sync()
+    laptop.stop()
+    content = bytearray(laptop.state.read_bytes())
+    if damage == "garbage":
+        content[:] = b"not a database" * 100
+    else:
+        content[8192:-4096:7] = bytes(len(content[8192:-4096:7]))
+    laptop.state.write_bytes(content)
+    (laptop.root / "7").unlink()
+    server.delete(server.find("8") or {})
+
+    laptop.start()
+    assert laptop.engine.status().is_rebuilt
+    settle(laptop)
+
+    assert not laptop.engine.status().is_rebuilt
+    assert laptop.tree() == server.tree()
+    assert len(server.tree()) == 200, "nothing is deleted"
+    assert laptop.state.with_name("laptop.db.damaged").exists()
+
+
+def test_a_displaced_file_that_is_gone_is_not_sought_for_ever(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    (laptop.root / "a").write_text("one")
+    laptop.sync()
+    gone = server.find("a")
+    assert gone is not None
+    server.delete(gone)
+    take = laptop.fs.take
+
+    def lost(path, name):
+        (laptop.root / "a").write_text("edited")
+        taken = take(path, name)
+        staged = laptop.fs.staged
+
+        def emptied():
+            monkeypatch.setattr(laptop.fs, "staged", staged)
+            found = staged()
+            laptop.fs.drop_staged(name)
+            return found
+
+        monkeypatch.setattr(laptop.fs, "staged", emptied)
+        return taken
+
+    monkeypatch.setattr(laptop.fs, "take", lost)
+    laptop.sync()
+    monkeypatch.undo()
+    settle(laptop)
+    assert laptop.tree() == server.tree() == {}
+
+
 @pytest.fixture
 def mount(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Mounts something over a folder, until the test ends."""
@@ -1008,8 +1141,9 @@ def test_what_a_deletion_took_away_is_in_the_stash_for_a_week(laptop: Device, se
     (kept,) = stash.rglob("a")
     assert kept.read_bytes() == b"precious"
 
+    # What somebody else has put there is no reason to stop, and stays.
+    (stash / "note").write_text("x")
+    (stash / "123-old" / "folder").mkdir(parents=True)
     laptop.clock.ahead_ns += 8 * 24 * 3600 * 1_000_000_000
-    laptop.stop()
-    laptop.start()
     laptop.sync()
-    assert list(stash.iterdir()) == []
+    assert {each.name for each in stash.iterdir()} == {"note", "123-old"}
