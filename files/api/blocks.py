@@ -1,6 +1,5 @@
 """Blocks and signed requests as uploads and downloads spell them."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,10 +16,11 @@ from blocks.service import (
     BlockLocation,
     PackedBlock,
 )
+from drive_project.common.errors import InvalidRequest
+from drive_project.common.hashes import is_sha256
 from files.api import content_schemas as schemas
 from files.api.items import signed_request_json
 
-_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 HASH_MESSAGE = "A hash is SHA-256: 64 lower-case hexadecimal digits."
 
 
@@ -29,18 +29,13 @@ class HashField(serializers.Field[str, str, str, Any]):
     """A SHA-256 in lower-case hex."""
 
     def to_internal_value(self, data: Any) -> str:
-        if not is_hash(data):
+        if not is_sha256(data):
             raise serializers.ValidationError(HASH_MESSAGE)
         text: str = data
         return text
 
     def to_representation(self, value: str) -> str:
         return value
-
-
-def is_hash(value: Any) -> bool:
-    """Whether a value of a request is a SHA-256 as this API spells it."""
-    return isinstance(value, str) and _HASH.fullmatch(value) is not None
 
 
 def _is_count(value: Any, least: int, most: int) -> bool:
@@ -74,7 +69,7 @@ class _ListOfBlocks(serializers.Field[Any, Any, Any, Any]):
 
     def wrong(self, data: dict[str, Any]) -> str:
         """Why this is no block; "" if it is one."""
-        if not is_hash(data.get("block_hash")):
+        if not is_sha256(data.get("block_hash")):
             return HASH_MESSAGE
         if not _is_count(data.get("size_bytes"), MIN_BLOCK_BYTES, MAX_BLOCK_BYTES):
             return f"A block has {MIN_BLOCK_BYTES} to {MAX_BLOCK_BYTES} bytes."
@@ -105,6 +100,17 @@ class PackedBlockListField(_ListOfBlocks):
 
     def block(self, data: dict[str, Any]) -> PackedBlock:
         return PackedBlock(data["block_hash"], data["offset"], data["size_bytes"])
+
+
+def check_block_total(items: Sequence[Any]) -> None:
+    """Raises InvalidRequest where the items of a batch name too many blocks together."""
+    total = sum(
+        len(item["blocks"])
+        for item in items
+        if isinstance(item, dict) and isinstance(item.get("blocks"), list)
+    )
+    if total > MAX_BLOCKS_PER_CALL:
+        raise InvalidRequest(f"At most {MAX_BLOCKS_PER_CALL} blocks a request; these are {total}.")
 
 
 def locations_json(request: Request, locations: Sequence[BlockLocation]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Downloads by blocks. See docs/protocol.md, "Download"."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from blocks.service import MAX_BLOCKS_PER_CALL, MAX_URLS_PER_CALL
+from blocks.service import MAX_BLOCKS_PER_CALL, MAX_URLS_PER_CALL, Source
 from drive_project.common.errors import DriveError, NotFound
 from files.api import content_schemas as shapes
 from files.api import schemas
@@ -19,9 +20,9 @@ from files.api.items import (
     RequestSerializer,
     device_of,
     parsed,
-    problem_result,
     signed_request_json,
 )
+from files.api.many import results_of
 from files.models import FileVersion
 from files.services import downloads
 from files.services.downloads import FileDownload, WantedFile
@@ -120,23 +121,18 @@ class DownloadView(APIView):
         responses=schemas.answers(BatchDownloads),
     )
     def post(self, request: Request) -> Response:
-        items = parsed(ItemsRequest, request.data)["items"]
-        serializer = DownloadItem()
-        answers: list[dict[str, Any]] = [{}] * len(items)
-        wanted: dict[int, WantedFile] = {}
-        for index, item in enumerate(items):
-            try:
-                fields = serializer.run_validation(item)
-                wanted[index] = _wanted(fields["file_id"], fields)
-            except serializers.ValidationError as error:
-                answers[index] = problem_result(error)
-        found, sources = downloads.download_files(
-            user=device_of(request).user, wanted=list(wanted.values())
-        )
-        for index, result in zip(wanted, found, strict=True):
-            answers[index] = (
-                problem_result(result) if isinstance(result, DriveError) else _download_json(result)
+        sources: Sequence[Source] = ()
+
+        def find(good: Mapping[int, dict[str, Any]]) -> Sequence[FileDownload | DriveError]:
+            nonlocal sources
+            found, sources = downloads.download_files(
+                user=device_of(request).user,
+                wanted=[_wanted(fields["file_id"], fields) for fields in good.values()],
             )
+            return found
+
+        items = parsed(ItemsRequest, request.data)["items"]
+        answers = results_of(items, DownloadItem, find, _download_json)
         return Response(
             {
                 "items": answers,

@@ -1,35 +1,26 @@
-"""Uploads: begin, continue, send, commit, give up. See docs/protocol.md, "Upload"."""
+"""Uploads: begin, commit, look at, give up. See docs/protocol.md, "Upload"."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.urls import path
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from blocks.service import (
-    MAX_BLOCKS_PER_CALL,
-    MAX_PACK_BYTES,
-    MAX_URLS_PER_CALL,
-    NewPack,
-    RefreshedUploads,
-)
 from drive_project.common.errors import (
     DriveError,
     IdempotencyKeyReused,
     IncompleteList,
     InvalidName,
-    InvalidRequest,
     MissingBlocks,
     NameTaken,
     NotFound,
     PermissionDenied,
     QuotaExceeded,
-    TooManyRequests,
     UploadExpired,
     VerifyFirst,
     VersionConflict,
@@ -41,26 +32,22 @@ from files.api import schemas
 from files.api.blocks import (
     BlockListField,
     HashField,
-    PackedBlockListField,
+    check_block_total,
     locations_json,
 )
 from files.api.items import (
     BigIntegerField,
-    ItemsRequest,
     NameField,
-    RequestSerializer,
     WriteSerializer,
     device_of,
     idempotency_key,
     item_keys,
     parsed,
-    problem_result,
-    signed_request_json,
 )
+from files.api.many import items_of, one_or_many, results_of, results_shape
 from files.models import OnConflict
 from files.services import aborts, commits, progress, uploads
 from files.services.outcomes import Committed
-from files.services.progress import UploadReport
 from files.services.uploads import NewUpload, OpenUpload
 
 # Larger than any file system has; small enough that sums of many stay exact.
@@ -92,34 +79,6 @@ class UploadItems(schemas.Shape):
     items = UploadItem(many=True)
 
 
-class MoreBlocks(WriteSerializer):
-    start_index = serializers.IntegerField(min_value=0, max_value=2**31 - 1)
-    blocks = BlockListField()
-
-
-class UrlsRequest(WriteSerializer):
-    done = serializers.ListField(child=HashField(), max_length=MAX_URLS_PER_CALL, default=list)
-    want = serializers.ListField(child=HashField(), max_length=MAX_URLS_PER_CALL, default=list)
-
-
-class UrlsItem(UrlsRequest):
-    upload_id = serializers.UUIDField()
-
-
-class UrlsItems(schemas.Shape):
-    items = UrlsItem(many=True)
-
-
-class PackItem(RequestSerializer):
-    sha256 = HashField()
-    size_bytes = serializers.IntegerField(min_value=1, max_value=MAX_PACK_BYTES)
-    blocks = PackedBlockListField()
-
-
-class PackItems(schemas.Shape):
-    items = PackItem(many=True)
-
-
 class CommitItem(WriteSerializer):
     upload_id = serializers.UUIDField()
 
@@ -128,68 +87,8 @@ class CommitItems(schemas.Shape):
     items = CommitItem(many=True)
 
 
-def _one_or_many(name: str, one: Any, many: Any) -> PolymorphicProxySerializer:
-    return PolymorphicProxySerializer(
-        component_name=name, serializers=[one, many], resource_type_field_name=None
-    )
-
-
-def _results(name: str, shape: type[schemas.Shape]) -> Any:
-    """The answer to a batch: for each item its result or its problem."""
-    result = PolymorphicProxySerializer(
-        component_name=f"{name}Result",
-        serializers=[shape, shapes.Refused],
-        resource_type_field_name=None,
-        many=True,
-    )
-    return type(f"{name}Results", (schemas.Shape,), {"items": result})
-
-
-_BegunUploads = _results("Begun", shapes.BegunUpload)
-_CommittedUploads = _results("Committed", shapes.CommittedShape)
-_RefreshedUploads = _results("Refreshed", shapes.RefreshedItem)
-_Packs = _results("Pack", shapes.PackUpload)
-
-
-def _items_of(request: Request) -> list[Any] | None:
-    """The items of a batch; None for a single one."""
-    if isinstance(request.data, dict) and "items" in request.data:
-        items: list[Any] = parsed(ItemsRequest, request.data)["items"]
-        return items
-    return None
-
-
-def _checked(serializer: serializers.Serializer[Any], data: Any) -> Any:
-    """The fields of one item of a batch, or why it is refused."""
-    try:
-        return serializer.run_validation(data)
-    except serializers.ValidationError as error:
-        return problem_result(error)
-    except DriveError as error:
-        return problem_result(error)
-
-
-def _check_block_total(items: Sequence[Any]) -> None:
-    total = sum(
-        len(item["blocks"])
-        for item in items
-        if isinstance(item, dict) and isinstance(item.get("blocks"), list)
-    )
-    if total > MAX_BLOCKS_PER_CALL:
-        raise InvalidRequest(f"At most {MAX_BLOCKS_PER_CALL} blocks a request; these are {total}.")
-
-
-def _check_hash_totals(reports: Sequence[UploadReport]) -> None:
-    for name in ("done", "want"):
-        total = sum(len(getattr(report, name)) for report in reports)
-        if total > MAX_URLS_PER_CALL:
-            raise InvalidRequest(
-                f"At most {MAX_URLS_PER_CALL} hashes a request in `{name}`; these are {total}."
-            )
-
-
-def _is_refused(checked: dict[str, Any]) -> bool:
-    return "problem" in checked
+_BegunUploads = results_shape("Begun", shapes.BegunUpload)
+_CommittedUploads = results_shape("Committed", shapes.CommittedShape)
 
 
 def _new_upload(fields: dict[str, Any], op_id: str) -> NewUpload:
@@ -205,7 +104,7 @@ class UploadInitView(APIView):
 
     @extend_schema(
         summary="Begin uploads",
-        request=_one_or_many("InitRequest", UploadItem, UploadItems),
+        request=one_or_many("InitRequest", UploadItem, UploadItems),
         responses={
             **schemas.answers(
                 shapes.BegunUpload,
@@ -222,7 +121,7 @@ class UploadInitView(APIView):
     )
     def post(self, request: Request) -> Response:
         device = device_of(request)
-        items = _items_of(request)
+        items = items_of(request)
         if items is None:
             fields = parsed(UploadItem, request.data)
             upload = _new_upload(fields, idempotency_key(request, fields))
@@ -230,25 +129,22 @@ class UploadInitView(APIView):
             if isinstance(result, DriveError):
                 raise result
             return Response(_begun_json(request, result), status=201)
-        _check_block_total(items)
+        check_block_total(items)
         default_key = item_keys(request)
-        serializer = UploadItem()
-        answers = [_checked(serializer, item) for item in items]
-        places = [index for index, each in enumerate(answers) if not _is_refused(each)]
-        begun = uploads.begin_uploads(
-            device=device,
-            uploads=[
-                _new_upload(answers[index], answers[index].get("op_id") or default_key(index))
-                for index in places
-            ],
-        )
-        for index, result in zip(places, begun, strict=True):
-            answers[index] = (
-                problem_result(result)
-                if isinstance(result, DriveError)
-                else _begun_json(request, result)
+
+        def begin(good: Mapping[int, dict[str, Any]]) -> Sequence[OpenUpload | DriveError]:
+            return uploads.begin_uploads(
+                device=device,
+                uploads=[
+                    _new_upload(fields, fields.get("op_id") or default_key(index))
+                    for index, fields in good.items()
+                ],
             )
-        return Response({"items": answers})
+
+        def shown(begun: OpenUpload) -> dict[str, Any]:
+            return _begun_json(request, begun)
+
+        return Response({"items": results_of(items, UploadItem, begin, shown)})
 
 
 def _begun_json(request: Request, begun: OpenUpload) -> dict[str, Any]:
@@ -263,127 +159,14 @@ def _begun_json(request: Request, begun: OpenUpload) -> dict[str, Any]:
     }
 
 
-class UploadBlocksView(APIView):
-    """/files/upload/{id}/blocks"""
-
-    @extend_schema(
-        summary="Name more blocks of a long list",
-        request=MoreBlocks,
-        responses=schemas.answers(shapes.BlocksToSend, NotFound, PermissionDenied, UploadExpired),
-    )
-    def post(self, request: Request, upload_id: UUID) -> Response:
-        body = parsed(MoreBlocks, request.data)
-        locations = progress.continue_upload(
-            device=device_of(request),
-            upload_id=upload_id,
-            start_index=body["start_index"],
-            blocks=body["blocks"],
-        )
-        return Response(locations_json(request, locations))
-
-
-class UploadUrlsView(APIView):
-    """/files/upload/{id}/urls"""
-
-    @extend_schema(
-        summary="Say what was sent, get fresh URLs",
-        request=UrlsRequest,
-        responses=schemas.answers(shapes.RefreshedShape, NotFound, PermissionDenied, UploadExpired),
-    )
-    def post(self, request: Request, upload_id: UUID) -> Response:
-        body = parsed(UrlsRequest, request.data)
-        refreshed = progress.refresh_urls(
-            device=device_of(request),
-            upload_id=upload_id,
-            done=body["done"],
-            want=body["want"],
-        )
-        return Response(_refreshed_json(request, refreshed))
-
-
-class UrlsView(APIView):
-    """/files/upload/urls"""
-
-    @extend_schema(
-        summary="Say what was sent of many uploads, get fresh URLs",
-        request=UrlsItems,
-        responses=schemas.answers(_RefreshedUploads),
-    )
-    def post(self, request: Request) -> Response:
-        serializer = UrlsItem()
-        items = parsed(ItemsRequest, request.data)["items"]
-        answers = [_checked(serializer, item) for item in items]
-        places = [index for index, each in enumerate(answers) if not _is_refused(each)]
-        reports = [
-            UploadReport(
-                answers[index]["upload_id"], answers[index]["done"], answers[index]["want"]
-            )
-            for index in places
-        ]
-        _check_hash_totals(reports)
-        refreshed = progress.refresh_uploads(device=device_of(request), reports=reports)
-        for index, report, result in zip(places, reports, refreshed, strict=True):
-            answers[index] = (
-                problem_result(result)
-                if isinstance(result, DriveError)
-                else {
-                    "status": 200,
-                    "upload_id": str(report.upload_id),
-                    **_refreshed_json(request, result),
-                }
-            )
-        return Response({"items": answers})
-
-
-def _refreshed_json(request: Request, refreshed: RefreshedUploads) -> dict[str, Any]:
-    return {
-        "verified": refreshed.verified,
-        "missing": refreshed.missing,
-        "uploads": [
-            {"block_hash": block_hash, **signed_request_json(request, signed)}
-            for block_hash, signed in refreshed.uploads.items()
-        ],
-    }
-
-
-class UploadPacksView(APIView):
-    """/files/upload/packs"""
-
-    @extend_schema(
-        summary="Send small blocks together",
-        request=PackItems,
-        responses=schemas.answers(_Packs, PermissionDenied, TooManyRequests),
-    )
-    def post(self, request: Request) -> Response:
-        items = parsed(ItemsRequest, request.data)["items"]
-        _check_block_total(items)
-        serializer = PackItem()
-        answers = [_checked(serializer, item) for item in items]
-        places = [index for index, each in enumerate(answers) if not _is_refused(each)]
-        signed = progress.create_packs(
-            device=device_of(request), packs=[NewPack(**answers[index]) for index in places]
-        )
-        for index, result in zip(places, signed, strict=True):
-            answers[index] = (
-                problem_result(result)
-                if isinstance(result, DriveError)
-                else {
-                    "status": 201,
-                    "sha256": answers[index]["sha256"],
-                    **signed_request_json(request, result),
-                }
-            )
-        return Response({"items": answers})
-
-
 class UploadCommitView(APIView):
     """/files/upload/commit"""
 
     @extend_schema(
         summary="Make uploaded versions current",
-        request=_one_or_many("CommitRequest", CommitItem, CommitItems),
+        request=one_or_many("CommitRequest", CommitItem, CommitItems),
         responses=schemas.answers(
-            _one_or_many("CommitAnswer", shapes.CommittedShape, _CommittedUploads),
+            one_or_many("CommitAnswer", shapes.CommittedShape, _CommittedUploads),
             NotFound,
             PermissionDenied,
             MissingBlocks,
@@ -396,24 +179,17 @@ class UploadCommitView(APIView):
     )
     def post(self, request: Request) -> Response:
         device = device_of(request)
-        items = _items_of(request)
+        items = items_of(request)
         if items is None:
             upload_id = parsed(CommitItem, request.data)["upload_id"]
             committed = commits.commit_upload(device=device, upload_id=upload_id)
             return Response(_committed_json(committed))
-        serializer = CommitItem()
-        answers = [_checked(serializer, item) for item in items]
-        places = [index for index, each in enumerate(answers) if not _is_refused(each)]
-        results = commits.commit_uploads(
-            device=device, upload_ids=[answers[index]["upload_id"] for index in places]
-        )
-        for index, result in zip(places, results, strict=True):
-            answers[index] = (
-                problem_result(result)
-                if isinstance(result, DriveError)
-                else _committed_json(result)
-            )
-        return Response({"items": answers})
+
+        def commit(good: Mapping[int, dict[str, Any]]) -> Sequence[Committed | DriveError]:
+            upload_ids = [fields["upload_id"] for fields in good.values()]
+            return commits.commit_uploads(device=device, upload_ids=upload_ids)
+
+        return Response({"items": results_of(items, CommitItem, commit, _committed_json)})
 
 
 def _committed_json(committed: Committed) -> dict[str, Any]:
@@ -459,10 +235,6 @@ class UploadView(APIView):
 
 urlpatterns = [
     path("files/upload/init", UploadInitView.as_view()),
-    path("files/upload/urls", UrlsView.as_view()),
-    path("files/upload/packs", UploadPacksView.as_view()),
     path("files/upload/commit", UploadCommitView.as_view()),
     path("files/upload/<uuid:upload_id>", UploadView.as_view()),
-    path("files/upload/<uuid:upload_id>/blocks", UploadBlocksView.as_view()),
-    path("files/upload/<uuid:upload_id>/urls", UploadUrlsView.as_view()),
 ]
