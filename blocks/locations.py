@@ -8,8 +8,8 @@ import re
 from uuid import UUID
 
 from drive_project.common.errors import InvalidRequest
+from drive_project.common.hashes import is_sha256
 
-_HASH = re.compile(r"[0-9a-f]{64}")
 _LOCATION = re.compile(
     r"[bp]/(?P<start>[0-9a-f]{2})/(?P<sha256>[0-9a-f]{64})/"
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -32,5 +32,5 @@ def is_location(text: str) -> bool:
 
 def check_hash(block_hash: str) -> None:
     """Raises InvalidRequest for what is not a SHA-256 in lower-case hex."""
-    if not _HASH.fullmatch(block_hash):
+    if not is_sha256(block_hash):
         raise InvalidRequest("A hash is the SHA-256 in lower-case hex, 64 characters.")
