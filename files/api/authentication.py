@@ -15,13 +15,6 @@ from files.services import devices
 MAX_TOKEN_LENGTH = 200
 
 
-class DeviceRequest(Request):
-    """A request that has been authenticated (a type only; DRF makes plain requests)."""
-
-    user: User
-    auth: UserDevice
-
-
 class _CsrfCheck(CsrfViewMiddleware):
     """Django's check of the token and the origin, answering with the reason."""
 

@@ -116,10 +116,3 @@ class StorageAccount(models.Model):
                 else self.keep_daily_versions_days
             ),
         )
-
-    @property
-    def free_bytes(self) -> int | None:
-        """Bytes that may still be reserved; None where there is no limit."""
-        if self.limit_bytes is None:
-            return None
-        return self.limit_bytes - self.used_bytes - self.reserved_bytes

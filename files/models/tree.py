@@ -5,8 +5,7 @@ from django.db.models import Q
 
 from drive_project.common.ids import new_id
 from files.models.accounts import User
-
-MAX_NAME_BYTES = 255
+from files.names import MAX_NAME_BYTES
 
 
 class Namespace(models.Model):

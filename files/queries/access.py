@@ -145,12 +145,11 @@ def get_file(
     *,
     write: bool = False,
     live: bool = True,
-    pending: bool = False,
 ) -> File:
     """A file with its current version.
 
-    live=False also finds one that is in the trash or below something there; pending=True
-    also one that an upload has begun and not committed yet.
+    live=False also finds one that is in the trash or below something there. One that an
+    upload has begun and not committed yet is not found.
     """
     file = (
         File.objects.filter(pk=file_id, namespace__memberships__user=user)
@@ -158,7 +157,7 @@ def get_file(
         .select_related("current_version")
         .first()
     )
-    if file is None or (file.status != FileStatus.UPLOADED and not pending):
+    if file is None or file.status != FileStatus.UPLOADED:
         raise NotFound
     standing = standing_of(file)
     if standing.is_purging or (live and not standing.is_live):

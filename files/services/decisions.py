@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from drive_project.common.errors import DriveError, NameTaken, UploadExpired, VersionConflict
+from drive_project.common.errors import DriveError, UploadExpired, VersionConflict
 from files import journal, outbox, queries
 from files.conflicts import Content, Judgement, conflict_name, judge
 from files.models import (
@@ -31,7 +31,7 @@ from files.models import (
 from files.names import name_key
 from files.queries import Standing
 from files.services import quota
-from files.services.folders import live_folder_for
+from files.services.folders import live_folder_for, name_taken
 from files.services.outcomes import Committed, Outcome, Result
 from files.services.taken_names import TakenNames
 
@@ -206,7 +206,7 @@ class Decisions:
                 self._superseded.append(file.pk)
                 return self._show(upload, holder)
         if upload.on_conflict == OnConflict.FAIL:
-            raise NameTaken(item_id=str(holder.pk), item_type=journal.type_of(holder).value)
+            raise name_taken(holder)
         return self._copy(upload, beside=holder, folder_id=folder_id, name=file.name)
 
     def _keep(self, upload: FileVersion, file: File) -> Committed:
