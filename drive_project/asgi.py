@@ -14,9 +14,11 @@ from django.urls import re_path  # noqa: E402
 
 from blocks.local_store import application as block_store  # noqa: E402
 from drive_project.bridge import Message, Receive, Scope, Send, WsgiBridge  # noqa: E402
-from notifications.routing import http_urlpatterns, websocket_urlpatterns  # noqa: E402
-
-POLL_PATH = "/api/v1/notifications/poll"
+from notifications.routing import (  # noqa: E402
+    POLL_PATH,
+    http_urlpatterns,
+    websocket_urlpatterns,
+)
 
 # More threads than this would wait for each other: Python runs one at a time. A stream
 # mostly waits for its reader.

@@ -469,6 +469,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "drive_project.openapi.add_long_poll",
+    ],
 }
 # Below this a request body is parsed in memory; longer JSON is refused (413).
 MAX_JSON_BYTES = 4 * 1024 * 1024

@@ -11,5 +11,6 @@ from notifications.longpoll import long_poll
 _poll: Any = long_poll
 _socket: Any = DeviceSocket()
 
-http_urlpatterns = [path("api/v1/notifications/poll", _poll)]
+POLL_PATH = "/api/v1/notifications/poll"
+http_urlpatterns = [path(POLL_PATH.lstrip("/"), _poll)]
 websocket_urlpatterns = [path("ws/notifications", _socket)]

@@ -10,9 +10,10 @@ import pytest
 from django.conf import settings
 from django.test import Client
 from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
+from drf_spectacular.generators import SchemaGenerator
 
-from drive_project import asgi
 from drive_project.common.errors import all_errors
+from notifications.routing import POLL_PATH
 
 PROTOCOL = (Path(settings.BASE_DIR) / "docs" / "protocol.md").read_text()
 BASE = "/api/v1"
@@ -57,7 +58,7 @@ def routes(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterat
 
 def served() -> set[Request]:
     """Every request that the server answers below /api/v1."""
-    poll = asgi.POLL_PATH.removeprefix(BASE)
+    poll = POLL_PATH.removeprefix(BASE)
     return {*routes(get_resolver().url_patterns), ("GET", poll)}
 
 
@@ -88,7 +89,7 @@ def _text_of(path: ast.expr) -> str:
 
 def is_answered(method: str, path: str) -> bool:
     """Whether the server has this request; a word may stand where an id is expected."""
-    if path == asgi.POLL_PATH.removeprefix(BASE):
+    if path == POLL_PATH.removeprefix(BASE):
         return method == "GET"
     try:
         found = resolve(BASE + path.replace("{}", str(uuid4())))
@@ -104,6 +105,16 @@ def test_the_server_answers_what_the_document_names():
 
 def test_the_document_names_what_the_server_answers():
     assert sorted(served() - documented()) == []
+
+
+def test_the_openapi_document_has_what_the_server_answers():
+    document = SchemaGenerator().get_schema(request=None, public=True)
+    described = {
+        (method.upper(), plain(path.removeprefix(BASE)))
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    assert sorted(served() - described) == []
 
 
 def test_the_client_asks_only_for_what_the_document_names():
