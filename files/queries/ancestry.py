@@ -145,14 +145,6 @@ def purging_folders(namespace_id: UUID) -> QuerySet[Folder]:
     return Folder.objects.filter(folder_id__in=_below(_PURGING, namespace_id, only_live=False))
 
 
-def purging_files(namespace_id: UUID) -> QuerySet[File]:
-    """All files that go with them, or by themselves: live, deleted and pending."""
-    return File.objects.filter(
-        Q(namespace=namespace_id, is_purging=True)
-        | Q(parent_folder_id__in=_below(_PURGING, namespace_id, only_live=False))
-    )
-
-
 def files_deleted_before(namespace_id: UUID, before: datetime) -> QuerySet[File]:
     """The files that go for ever with what was deleted before a moment, each once."""
     start = "namespace_id = %s AND deleted_at < %s AND NOT is_purging"
