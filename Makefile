@@ -59,6 +59,8 @@ soak: environment-dev ## Long runs on PostgreSQL and S3: thousands of commits be
 bench: environment-dev ## Measure the paths whose speed was promised
 	$(RUN) -m tests.bench
 	$(RUN) -m tests.bench_rpc
+	$(RUN) -m tests.bench_blocks
+	$(RUN) -m tests.bench_blocks --postgres
 
 .PHONY: format
 format: environment-dev ## Format the code and sort its imports

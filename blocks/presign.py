@@ -46,6 +46,7 @@ class S3Presigner:
         self._region = region
         self._access_key = access_key
         self._secret_key = secret_key
+        self._day_key = ("", b"")
 
     def sign(
         self,
@@ -95,9 +96,13 @@ class S3Presigner:
         return f"{self._origin}{path}?{query}&X-Amz-Signature={signature}"
 
     def _key(self, day: str) -> bytes:
-        key = ("AWS4" + self._secret_key).encode()
-        for part in (day, self._region, "s3", "aws4_request"):
-            key = _hmac(key, part)
+        known_day, key = self._day_key
+        if known_day != day:
+            key = ("AWS4" + self._secret_key).encode()
+            for part in (day, self._region, "s3", "aws4_request"):
+                key = _hmac(key, part)
+            # One assignment: threads may meet here.
+            self._day_key = (day, key)
         return key
 
 
