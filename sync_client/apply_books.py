@@ -24,23 +24,23 @@ def _apply(bench: Workbench, operation: Operation) -> None:
         case Action.SETTLE:
             _settle(bench, operation)
         case Action.ADOPT:
-            local = trees.local(operation.local_id or 0)
-            remote = trees.remote(operation.item_id or "")
+            local = trees.local(operation.node)
+            remote = trees.remote(operation.item)
             if local is not None and remote is not None:
                 trees.put_synced(bench.is_one_thing(local, remote))
         case Action.FORGET:
-            trees.drop_synced(operation.item_id or "")
+            trees.drop_synced(operation.item)
         case Action.FORGET_TREE:
             _forget_tree(bench, operation)
         case Action.SET_ASIDE:
-            bench.set_aside(operation, operation.code or "", operation.message or "")
+            bench.set_aside(operation, str(operation.code), str(operation.message))
 
 
 def _settle(bench: Workbench, operation: Operation) -> None:
     trees = bench.trees
-    synced = trees.synced(operation.item_id or "")
-    local = trees.local(operation.local_id or 0)
-    remote = trees.remote(operation.item_id or "")
+    synced = trees.synced(operation.item)
+    local = trees.local(operation.node)
+    remote = trees.remote(operation.item)
     if synced is None or local is None or remote is None:
         return
     settled = bench.is_one_thing(local, remote)
@@ -57,7 +57,7 @@ def _same_metadata(mtime_ns: int, executable: bool, synced: SyncedItem) -> bool:
 def _forget_tree(bench: Workbench, operation: Operation) -> None:
     """Forget an entry, and all below it that only one side has: it is new to the other."""
     trees = bench.trees
-    synced = trees.synced(operation.item_id or "")
+    synced = trees.synced(operation.item)
     if synced is None:
         return
     if trees.local(synced.local_id) is not None:

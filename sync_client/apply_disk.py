@@ -149,8 +149,8 @@ def _hash(bench: Workbench, operations: list[Operation]) -> None:
 
 
 def _move(bench: Workbench, operation: Operation, local: LocalNode, touched: set[Path]) -> None:
-    remote = bench.trees.remote(operation.item_id or "")
-    synced = bench.trees.synced(operation.item_id or "")
+    remote = bench.trees.remote(operation.item)
+    synced = bench.trees.synced(operation.item)
     if remote is None or synced is None or operation.name is None:
         raise _Elsewhere
     moved = _rename(bench, local, operation.parent_local_id, operation.name, touched)
@@ -189,7 +189,7 @@ def _check(bench: Workbench, path: Path, local: LocalNode) -> None:
 
 
 def _create(bench: Workbench, operation: Operation, touched: set[Path]) -> None:
-    remote = bench.trees.remote(operation.item_id or "")
+    remote = bench.trees.remote(operation.item)
     home = bench.node_of(remote.parent_id) if remote is not None else None
     if remote is None or home is None:
         raise _Elsewhere
@@ -210,8 +210,8 @@ def _create(bench: Workbench, operation: Operation, touched: set[Path]) -> None:
 
 
 def _set_metadata(bench: Workbench, operation: Operation, local: LocalNode) -> None:
-    remote = bench.trees.remote(operation.item_id or "")
-    synced = bench.trees.synced(operation.item_id or "")
+    remote = bench.trees.remote(operation.item)
+    synced = bench.trees.synced(operation.item)
     if remote is None or synced is None:
         raise _Elsewhere
     is_edited = compare.is_edited(local, synced)
@@ -246,7 +246,7 @@ def _delete(bench: Workbench, operations: list[Operation]) -> None:
     intents: list[Intent] = []
     folders: list[tuple[Operation, LocalNode, Path]] = []
     for operation in operations:
-        local = bench.trees.local(operation.local_id or 0)
+        local = bench.trees.local(operation.node)
         if local is None or operation.item_id is None:
             continue
         path = bench.trees.path_of(local.local_id)
@@ -298,7 +298,7 @@ def _delete(bench: Workbench, operations: list[Operation]) -> None:
         for intent, _ in taken:
             _record_gone(bench, intent.item_id, intent.local_id)
         for operation, local in removed:
-            _record_gone(bench, operation.item_id or "", local.local_id)
+            _record_gone(bench, operation.item, local.local_id)
         bench.pending.done(intents)
 
 

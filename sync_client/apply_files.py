@@ -52,7 +52,7 @@ def upload(bench: Workbench, operations: list[Operation]) -> None:
     """Send new files and new contents."""
     sizes = {}
     for operation in operations:
-        local = bench.trees.local(operation.local_id or 0)
+        local = bench.trees.local(operation.node)
         sizes[operation] = local.signature.size_bytes if local is not None else 0
     for chunk in _chunks(operations, sizes):
         _upload_chunk(bench, chunk)
@@ -99,7 +99,7 @@ def _let_settle(bench: Workbench, operations: list[Operation]) -> None:
     now = bench.clock.now_ns()
     youngest = SETTLE_NS
     for operation in operations:
-        local = bench.trees.local(operation.local_id or 0)
+        local = bench.trees.local(operation.node)
         if local is not None and 0 <= now - local.signature.mtime_ns < youngest:
             youngest = now - local.signature.mtime_ns
     if youngest < SETTLE_NS:
@@ -109,7 +109,7 @@ def _let_settle(bench: Workbench, operations: list[Operation]) -> None:
 def _file_to_send(bench: Workbench, operation: Operation) -> FileToSend | None:
     """What to send, if the file is still as it was planned."""
     trees = bench.trees
-    local = trees.local(operation.local_id or 0)
+    local = trees.local(operation.node)
     if local is None:
         return None
     path = trees.path_of(local.local_id)
@@ -160,7 +160,7 @@ def sent_before(bench: Workbench, operation: Operation) -> bool:
     Those come first: what the server made of them may be in Remote already, and would be
     downloaded as if it were somebody else's.
     """
-    local = bench.trees.local(operation.local_id or 0)
+    local = bench.trees.local(operation.node)
     if local is None:
         return False
     base, parent_id = _base_and_parent(bench, operation, local)
@@ -187,7 +187,7 @@ def _record_sent(
     bench.pending.forget_op_ids([file.op_id])
     item = remote_item(sent.answer["file"])
     bench.feed.note(sent.answer["file"])
-    local = trees.local(operation.local_id or 0)
+    local = trees.local(operation.node)
     if local is None:
         return
     if local.signature == file.signature:
@@ -260,7 +260,7 @@ def download(bench: Workbench, operations: list[Operation]) -> None:
     free = bench.fs.free_bytes() - SPARE_BYTES
     fitting: list[Operation] = []
     for operation in operations:
-        item = bench.trees.remote(operation.item_id or "")
+        item = bench.trees.remote(operation.item)
         sizes[operation] = item.size_bytes if item is not None else 0
         if sizes[operation] > free:
             bench.set_aside(operation, "disk-full", "There is not enough space on this disk.")
@@ -275,8 +275,8 @@ def _download_chunk(bench: Workbench, operations: list[Operation]) -> None:
     files: dict[str, tuple[Operation, RemoteItem]] = {}
     wanted: list[FileToFetch] = []
     for operation in operations:
-        item = bench.trees.remote(operation.item_id or "")
-        synced = bench.trees.synced(operation.item_id or "")
+        item = bench.trees.remote(operation.item)
+        synced = bench.trees.synced(operation.item)
         if item is None or item.version_id is None:
             continue
         if synced is not None and synced.version_id == item.version_id:

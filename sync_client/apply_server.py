@@ -77,7 +77,7 @@ def _requests(
 
 
 def _creation(bench: Workbench, operation: Operation) -> dict[str, Any] | None:
-    local = bench.trees.local(operation.local_id or 0)
+    local = bench.trees.local(operation.node)
     if local is None:
         return None
     return {
@@ -89,7 +89,7 @@ def _creation(bench: Workbench, operation: Operation) -> dict[str, Any] | None:
 
 
 def _update(bench: Workbench, operation: Operation) -> dict[str, Any] | None:
-    remote = bench.trees.remote(operation.item_id or "")
+    remote = bench.trees.remote(operation.item)
     if remote is None:
         return None
     kind = "folder" if remote.is_folder else "file"
@@ -101,7 +101,7 @@ def _update(bench: Workbench, operation: Operation) -> dict[str, Any] | None:
         case Action.PARK_REMOTE:
             body |= {"op": f"update_{kind}", "name": f"{PARKED_PREFIX}{remote.item_id}"}
         case Action.PATCH_REMOTE:
-            local = bench.trees.local(operation.local_id or 0)
+            local = bench.trees.local(operation.node)
             if local is None:
                 return None
             synced = bench.trees.synced(remote.item_id)
@@ -130,11 +130,11 @@ def _record(
     trees = bench.trees
     local = trees.local(operation.local_id) if operation.local_id is not None else None
     if operation.action is Action.DELETE_REMOTE:
-        trees.drop_remote(operation.item_id or "", seq=result["item"]["rev"])
+        trees.drop_remote(operation.item, seq=result["item"]["rev"])
         for survivor in result.get("survivors", ()):
             bench.feed.note(survivor)
-        if trees.remote(operation.item_id or "") is None and local is None:
-            trees.drop_synced(operation.item_id or "")
+        if trees.remote(operation.item) is None and local is None:
+            trees.drop_synced(operation.item)
         return
     remote = bench.feed.note(result["item"])
     if operation.action is Action.CREATE_REMOTE:
@@ -142,7 +142,7 @@ def _record(
         if local is not None and item_id_of(result["item"]) == answered.item_id:
             trees.put_synced(bench.is_one_thing(local, answered))
         return
-    synced = trees.synced(operation.item_id or "")
+    synced = trees.synced(operation.item)
     if synced is None or remote is None or local is None:
         return
     if operation.action is Action.MOVE_REMOTE:

@@ -17,7 +17,6 @@ LINE_EVERY_SECONDS = 5.0
 _STATES = {
     "up_to_date": "Up to date",
     "syncing": "Syncing",
-    "paused": "Paused",
     "connecting": "Connecting",
     "offline": "Offline",
     "needs_login": "Sign in again",

@@ -41,9 +41,6 @@ class Answers:
                 return self._wait(request, connection)
             case "confirm-deletes":
                 return {"held_deletions": self._daemon.confirm_deletions()}
-            case "rescan":
-                self._daemon.ask_for_everything()
-                return {"ok": True}
             case "reload":
                 self._daemon.reload()
                 return {"ok": True}

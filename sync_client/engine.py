@@ -4,7 +4,9 @@ Everything it knows is in the trees; it may be killed at any moment and begins a
 Who calls it, and when, is the daemon's business.
 """
 
+import logging
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,6 +33,8 @@ __all__ = [
     "SyncError",
     "Transient",
 ]
+
+logger = logging.getLogger("drive.engine")
 
 # People can restore what was removed here for so long.
 STASH_KEPT_NS = 7 * 24 * 3600 * 1_000_000_000
@@ -128,12 +132,6 @@ class Engine:
             self._feed.check_digest()
         return self._work()
 
-    def full_sync(self) -> CycleResult:
-        """Like `cycle`, with everything looked at and the server's digest compared."""
-        result = self.cycle(rescan=True, pull=True)
-        self._feed.check_digest(at_once=True)
-        return self._work() if result.is_finished else result
-
     def is_settled(self) -> bool:
         """Whether the three trees are equal: nothing to do, in flight, set aside or held."""
         return self._trees.is_settled() and not self._pending.intents()
@@ -172,9 +170,12 @@ class Engine:
             self._apply(operations)
             done += len(operations)
             self._look()
-            if self._bench.pull:
+            if self._bench.pull or self._bench.is_in_doubt:
                 self._bench.pull = False
                 self._feed.pull()
+            if self._bench.is_in_doubt:
+                self._bench.is_in_doubt = False
+                self._feed.check_digest(at_once=True)
         else:
             return CycleResult(False, False, 0.0, ruling.held, done)
         due_ns = self._trees.next_due_ns()
@@ -203,6 +204,9 @@ class Engine:
 
     def _apply(self, operations: list[Operation]) -> None:
         bench = self._bench
+        for conflict, count in Counter(each.conflict for each in operations).items():
+            if conflict is not None:
+                logger.info("%d × %s", count, conflict)
 
         def among(actions: frozenset[Action]) -> list[Operation]:
             return [each for each in operations if each.action in actions]

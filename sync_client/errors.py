@@ -67,6 +67,11 @@ def path_problem(path: str, error: OSError) -> PathProblem:
     return PathProblem(path, code, message)
 
 
+def changed_while_read(path: str) -> PathProblem:
+    """What was read of a file is of two moments: it counts for nothing."""
+    return PathProblem(path, "changed-while-reading", "The file changed while it was read.")
+
+
 _NO_SPACE = ("disk-full", "There is no space left on this disk.")
 _NO_PERMISSION = ("no-permission", "The system does not permit it.")
 _REFUSALS = {

@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sync_client import chunker, linux
-from sync_client.errors import PathProblem, RootMissing, path_problem
+from sync_client.errors import PathProblem, RootMissing, changed_while_read, path_problem
 from sync_client.names import OWN_FOLDER, printable
 from sync_client.ports import Displaced, Kind, Observation, Path, Signature
 
@@ -157,7 +157,7 @@ class LocalFileSystem:
             after = linux.statx(descriptor, "").signature
             _check_unchanged(path, before, after)
             if total != after.size_bytes:
-                raise _changed_while_reading(path)
+                raise changed_while_read(printable(path))
 
     def read_at(self, path: Path, offset: int, length: int) -> bytes:
         with self._file(path) as descriptor:
@@ -170,7 +170,7 @@ class LocalFileSystem:
 
     # Staging
 
-    def stage(self, name: str, size_bytes: int) -> "LocalStagedFile":
+    def stage(self, name: str) -> "LocalStagedFile":
         with self._folder(STAGING) as staging:
             descriptor = os.open(
                 name,
@@ -347,11 +347,11 @@ class LocalFileSystem:
                 ) from error
             except OSError as error:
                 if error.errno in {errno.ELOOP, errno.ENXIO}:
-                    raise _changed_while_reading(path) from error
+                    raise changed_while_read(printable(path)) from error
                 raise
         with _opened(descriptor):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _changed_while_reading(path)
+                raise changed_while_read(printable(path))
             yield descriptor
 
     def _is_folder(self, path: Path) -> bool:
@@ -487,13 +487,7 @@ def _mode(mode: int, executable: bool) -> int:
 
 def _check_unchanged(path: Path, before: Signature, after: Signature) -> None:
     if before != after:
-        raise _changed_while_reading(path)
-
-
-def _changed_while_reading(path: Path) -> PathProblem:
-    return PathProblem(
-        printable(path), "changed-while-reading", "The file changed while it was read."
-    )
+        raise changed_while_read(printable(path))
 
 
 def _exists(folder: int, name: str) -> bool:

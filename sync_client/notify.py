@@ -17,6 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from sync_client.api import USER_AGENT, HttpApi
 from sync_client.errors import ApiProblem, LoginRevoked, SyncError, Transient
+from sync_client.logs import trace_of
 from sync_client.system import jitter
 
 FIRST_PAUSE_SECONDS = 1.0
@@ -85,15 +86,6 @@ class Notifier:
         if socket is not None:
             socket.close()
 
-    def join(self, timeout_seconds: float) -> None:
-        """Wait until it has ended."""
-        self._thread.join(timeout_seconds)
-
-    @property
-    def is_listening(self) -> bool:
-        """Whether the WebSocket is open: then changes are known within a second."""
-        return self._socket is not None
-
     def acknowledge(self, cursor: str) -> None:
         """Tell the server, at the next opportunity, up to where everything is applied."""
         with self._lock:
@@ -112,9 +104,9 @@ class Notifier:
                 logger.info("no contact with the server: %s", error)
                 self._turn(Contact.OFFLINE)
                 self._pause()
-            except Exception:
+            except Exception as error:  # noqa: BLE001
                 # Whatever it was, the daemon must go on hearing.
-                logger.exception("listening failed")
+                logger.error("listening failed: %s", trace_of(error))
                 self._turn(Contact.OFFLINE)
                 self._pause()
 
@@ -135,7 +127,8 @@ class Notifier:
         self._on_signal()
 
     def _ask(self, timeout_seconds: int) -> bool:
-        """One long poll; whether there is news."""
+        """One long poll; whether there is something to do: news, or, after a time without
+        any, a look whether that is true (docs/protocol.md, "full_sync")."""
         params = {"timeout": str(timeout_seconds)}
         cursor = self._cursor()
         if cursor is not None:
@@ -149,7 +142,7 @@ class Notifier:
                 raise Transient(str(problem)) from problem
             # The server was restored; pulling finds out and sorts it out.
             return True
-        return answer.get("result") == "changes"
+        return answer.get("action") in {"sync", "full_sync"}
 
     def _poll(self) -> None:
         """Long polls, for networks without WebSocket; some minutes, then the socket again."""

@@ -63,3 +63,17 @@ class Operation:
     name: str | None = None
     code: str | None = None
     message: str | None = None
+
+    @property
+    def item(self) -> str:
+        """The item's id, for steps that always have one."""
+        if self.item_id is None:
+            raise ValueError(f"{self.action} without an item")
+        return self.item_id
+
+    @property
+    def node(self) -> int:
+        """The node's id, for steps that always have one."""
+        if self.local_id is None:
+            raise ValueError(f"{self.action} without a node")
+        return self.local_id

@@ -107,7 +107,7 @@ class FileSystem(Protocol):
     def read_at(self, path: Path, offset: int, length: int) -> bytes:
         """Bytes of a file, for the reuse of local blocks; may be short."""
 
-    def stage(self, name: str, size_bytes: int) -> "StagedFile":
+    def stage(self, name: str) -> "StagedFile":
         """A file under the staging folder, continued where it was left if it exists."""
 
     def staged(self) -> dict[str, Signature]:
@@ -301,22 +301,16 @@ class Transfers(Protocol):
 
 
 class Clock(Protocol):
-    """Time, for back-off and for "old enough to trust", never for conflicts."""
+    """Time, for "old enough to trust" and "not before", never for conflicts."""
 
     def now_ns(self) -> int:
         """Wall clock in nanoseconds since 1970."""
-
-    def monotonic(self) -> float:
-        """Seconds."""
 
     def sleep(self, seconds: float) -> None:
         """May return early when there is something to do."""
 
 
 class Randomness(Protocol):
-    """Ids and jitter."""
+    """Chance: ids that nobody else has."""
 
     def new_id(self) -> str: ...
-
-    def jitter(self, seconds: float) -> float:
-        """A duration between 0.5 and 1 times this."""

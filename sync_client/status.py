@@ -5,6 +5,7 @@ from enum import IntEnum, StrEnum
 from typing import Any
 
 from sync_client.config import Config
+from sync_client.names import printable
 from sync_client.pending import Status
 
 SCHEMA = 1
@@ -18,7 +19,6 @@ class State(StrEnum):
 
     UP_TO_DATE = "up_to_date"
     SYNCING = "syncing"
-    PAUSED = "paused"
     CONNECTING = "connecting"
     OFFLINE = "offline"
     NEEDS_LOGIN = "needs_login"
@@ -103,7 +103,8 @@ def document(
         },
         "server": {"url": login.server_url if login else None, "connected": is_connected},
         "roots": [
-            {"path": _text(root.path), "remote_path": root.remote_path} for root in config.roots
+            {"path": printable((root.path,)), "remote_path": root.remote_path}
+            for root in config.roots
         ],
         "pending": {
             "up_files": sum(status.up_files for status in statuses),
@@ -114,8 +115,3 @@ def document(
         "conflicts": sum(status.conflicts for status in statuses),
         "problems": problems,
     }
-
-
-def _text(path: str) -> str:
-    """A path that is not UTF-8, as text that every JSON reader takes."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

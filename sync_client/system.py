@@ -16,21 +16,15 @@ class SystemClock:
     def now_ns(self) -> int:
         return time.time_ns()
 
-    def monotonic(self) -> float:
-        return time.monotonic()
-
     def sleep(self, seconds: float) -> None:
         self._stopping.wait(seconds)
 
 
 class SystemRandomness:
-    """Ids that nobody else has, and jitter."""
+    """Ids that nobody else has."""
 
     def new_id(self) -> str:
         return new_id()
-
-    def jitter(self, seconds: float) -> float:
-        return jitter(seconds)
 
 
 def new_id() -> str:

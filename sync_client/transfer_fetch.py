@@ -281,7 +281,7 @@ class Fetcher:
     def _staged(self, assembly: Assembly) -> StagedFile:
         with assembly.lock:
             if assembly.staged is None:
-                assembly.staged = self._fs.stage(assembly.file.staged, assembly.file.size_bytes)
+                assembly.staged = self._fs.stage(assembly.file.staged)
             return assembly.staged
 
     def _write(self, wanted: Wanted, block: bytes) -> None:

@@ -17,9 +17,16 @@ from typing import Any
 
 from sync_client.api import problem_error
 from sync_client.chunker import block_hash_of
-from sync_client.errors import ApiProblem, PathProblem, Stopped, SyncError, Transient
+from sync_client.errors import (
+    ApiProblem,
+    PathProblem,
+    Stopped,
+    SyncError,
+    Transient,
+    changed_while_read,
+)
 from sync_client.names import printable
-from sync_client.ports import Api, BlockRef, FileSystem, FileToSend, Path, Sent
+from sync_client.ports import Api, BlockRef, FileSystem, FileToSend, Sent
 from sync_client.transfer_state import TransferState
 from sync_client.transfer_store import (
     PARALLEL_REQUESTS,
@@ -168,7 +175,7 @@ class Sender:
         try:
             for block, signature in self._fs.open_blocks(file.path):
                 if signature != file.signature:
-                    raise _changed(file.path)
+                    raise changed_while_read(printable(file.path))
                 if self._stopped.is_set():
                     raise Stopped("The transfer was stopped.")
                 whole.update(block)
@@ -178,15 +185,15 @@ class Sender:
                 # An empty file gives no block and so no signature.
                 seen = self._fs.observe(file.path)
                 if seen is None or seen.signature != file.signature:
-                    raise _changed(file.path)
+                    raise changed_while_read(printable(file.path))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise _changed(file.path) from error
+            raise changed_while_read(printable(file.path)) from error
         except OSError as error:
             raise PathProblem(
                 printable(file.path), "unreadable", f"The file cannot be read: {error.strerror}."
             ) from error
         if offset != file.signature.size_bytes:
-            raise _changed(file.path)
+            raise changed_while_read(printable(file.path))
         return Upload(file, whole.hexdigest(), tuple(blocks))
 
     # Announce
@@ -406,7 +413,7 @@ class Sender:
         try:
             block = self._fs.read_at(upload.file.path, ref.offset, ref.size_bytes)
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise _changed(upload.file.path) from error
+            raise changed_while_read(printable(upload.file.path)) from error
         except OSError as error:
             raise PathProblem(
                 printable(upload.file.path),
@@ -414,7 +421,7 @@ class Sender:
                 f"The file cannot be read: {error.strerror}.",
             ) from error
         if block_hash_of(block) != ref.block_hash:
-            raise _changed(upload.file.path)
+            raise changed_while_read(printable(upload.file.path))
         return block
 
     def _give_up(self, upload: Upload, failure: SyncError, on_result: OnResult) -> None:
@@ -544,12 +551,6 @@ def _pack_item(pack: Pack) -> dict[str, Any]:
 
 def _is_small(ref: BlockRef) -> bool:
     return ref.size_bytes <= PACKED_BLOCK_BYTES
-
-
-def _changed(path: Path) -> PathProblem:
-    return PathProblem(
-        printable(path), "changed-while-reading", "The file changed while it was read."
-    )
 
 
 def _refused_block() -> ApiProblem:

@@ -56,6 +56,8 @@ class Workbench:
     rescan: set[Path] = field(default_factory=set)
     # Whether the server has news, ours included.
     pull: bool = False
+    # Whether the digests of both trees have to be compared at once.
+    is_in_doubt: bool = False
     _refusals: dict[tuple[object, ...], int] = field(default_factory=dict)
     _attempts: dict[tuple[object, ...], int] = field(default_factory=dict)
 
@@ -141,6 +143,8 @@ class Workbench:
             self._refusals[key] = self._refusals.get(key, 0) + 1
             if self._refusals[key] < MAX_REFUSALS:
                 return
+            # Pulling did not help: is our picture of the server still its own?
+            self.is_in_doubt = True
             del self._refusals[key]
         self.set_aside(operation, problem.code, problem.detail)
 

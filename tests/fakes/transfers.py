@@ -96,7 +96,7 @@ class FakeTransfers:
                 on_result(file, ApiProblem(404, "not-found", "", {}))
                 continue
             self.fetched_files += 1
-            staged = self._fs.stage(file.staged, file.size_bytes)
+            staged = self._fs.stage(file.staged)
             staged.write_at(0, content)
             signature = staged.finish(
                 size_bytes=file.size_bytes, mtime_ns=file.mtime_ns, executable=file.executable

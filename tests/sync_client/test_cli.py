@@ -24,7 +24,7 @@ DOCUMENT_KEYS = {
     "pending", "conflicts", "problems",
 }  # fmt: skip
 STATES = {
-    "up_to_date", "syncing", "paused", "connecting", "offline", "needs_login", "attention",
+    "up_to_date", "syncing", "connecting", "offline", "needs_login", "attention",
 }  # fmt: skip
 
 

@@ -157,7 +157,7 @@ class TwoFolders(RuleBasedStateMachine):
         one, other = folders[first % len(folders)], folders[second % len(folders)]
         if one.is_relative_to(other) or other.is_relative_to(one):
             return
-        between = device.root / "between"
+        between = device.root / "on its way"
         one.rename(between)
         other.rename(one)
         between.rename(other)

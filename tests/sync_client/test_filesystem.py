@@ -23,7 +23,7 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 def stage(fs: LocalFileSystem, name: str, content: bytes, *, executable: bool = False):
-    file = fs.stage(name, len(content))
+    file = fs.stage(name)
     file.write_at(0, content)
     return file.finish(size_bytes=len(content), mtime_ns=10**18 + 1, executable=executable)
 
@@ -153,9 +153,9 @@ def test_a_folder_is_moved_but_not_onto_anything_or_into_itself(fs, root):
 
 
 def test_a_staged_file_is_continued_where_it_was_left(fs):
-    first = fs.stage("s", 10)
+    first = fs.stage("s")
     first.write_at(0, b"01234")
-    again = fs.stage("s", 10)
+    again = fs.stage("s")
     assert again.read_at(0, 5) == b"01234"
     again.write_at(5, b"56789 and too much")
     assert again.finish(size_bytes=10, mtime_ns=-1, executable=False).mtime_ns == -1

@@ -14,6 +14,11 @@ from tests.services.drive import PASSWORD, wait_until
 from tests.sync_client.web import Answer, Web, problem
 
 
+def is_listening(notifier):
+    """Whether its WebSocket is open."""
+    return notifier._socket is not None
+
+
 class Ears:
     """Counts signals."""
 
@@ -65,7 +70,7 @@ def listen():
     yield listen
     for notifier, api in running:
         notifier.stop()
-        notifier.join(10)
+        notifier._thread.join(10)
         api.close()
 
 
@@ -76,7 +81,7 @@ def make_folder(api, name):
 
 def test_what_another_device_does_is_signalled(server, account, listen):
     notifier, ears = listen(server.url, sign_in(server, account, "laptop"))
-    wait_until(lambda: notifier.is_listening, seconds=20, what="the WebSocket")
+    wait_until(lambda: is_listening(notifier), seconds=20, what="the WebSocket")
     ears.hears_nothing_for(1)
     phone = HttpApi(server.url, sign_in(server, account, "phone"))
 
@@ -97,7 +102,7 @@ def test_an_acknowledged_cursor_moves_the_time_of_the_last_sync(server, account,
     token = sign_in(server, account, "laptop")
     api = HttpApi(server.url, token)
     notifier, _ = listen(server.url, token)
-    wait_until(lambda: notifier.is_listening, seconds=20, what="the WebSocket")
+    wait_until(lambda: is_listening(notifier), seconds=20, what="the WebSocket")
 
     def last_sync():
         (device,) = [
@@ -116,7 +121,7 @@ def test_an_acknowledged_cursor_moves_the_time_of_the_last_sync(server, account,
 def test_a_revoked_device_hears_so_and_stops(server, account, listen):
     token = sign_in(server, account, "laptop")
     notifier, _ = listen(server.url, token)
-    wait_until(lambda: notifier.is_listening, seconds=20, what="the WebSocket")
+    wait_until(lambda: is_listening(notifier), seconds=20, what="the WebSocket")
     phone = HttpApi(server.url, sign_in(server, account, "phone"))
     (laptop,) = [
         device for device in phone.request("GET", "devices")["items"] if device["name"] == "laptop"
@@ -152,7 +157,7 @@ def test_where_no_websocket_gets_through_long_polls_do(listen):
 
     assert ears.hears(10)
     assert timeouts[:2] == [["1"], ["55"]]
-    assert not notifier.is_listening
+    assert not is_listening(notifier)
     notifier.stop()
     web.close()
 
