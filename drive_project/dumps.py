@@ -101,6 +101,7 @@ def _snapshot(alias: str) -> Iterator[Any]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute("SET LOCAL statement_timeout = 0")
             yield cursor
             cursor.execute("ROLLBACK")
     finally:
@@ -180,6 +181,7 @@ def load(alias: str, archive: Archive, dump: Dump) -> None:
         return
     _make_tables(alias, dump)
     with transaction.atomic(using=alias), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
         names = ", ".join(f'"{part.table}"' for part in dump.parts)
         cursor.execute(f"TRUNCATE {names}")
         for part in dump.parts:

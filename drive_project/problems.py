@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 
 from blocks import scrub
 from drive_project.common.errors import DriveError
@@ -44,11 +44,19 @@ def could_run() -> Iterator[None]:
                     f"The database {alias!r} is not that of this release. Start Drive once, or "
                     "run: manage.py prepare"
                 )
+            _lift_time_limit(alias)
         yield
     except DatabaseError as error:
         raise CannotRun(f"A database does not answer: {' '.join(str(error).split())}") from error
     except DriveError as error:
         raise CannotRun(str(error)) from error
+
+
+def _lift_time_limit(alias: str) -> None:
+    """Statements of this process may take as long as the database is large."""
+    if connections[alias].vendor == "postgresql":
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0")
 
 
 def places_hurt(block_hashes: Iterable[str]) -> Iterator[tuple[str, UUID, Place]]:
