@@ -78,7 +78,8 @@ def contents(local: LocalNode, remote: RemoteItem, synced: SyncedItem) -> Operat
         return step(Action.SET_METADATA)
     if touched_here:
         return step(Action.PATCH_REMOTE)
-    return None
+    # What is here is what the server has lost a part of: sent again, it is whole again.
+    return step(Action.UPLOAD) if remote.is_damaged else None
 
 
 def is_stale(local: LocalNode, remote: RemoteItem, synced: SyncedItem) -> bool:

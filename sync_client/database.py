@@ -10,7 +10,9 @@ from contextlib import contextmanager
 
 from sync_client.errors import MustStop, StateDamaged
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# From the schema of this version to the next: what was agreed on is kept.
+_UPGRADES = {1: "ALTER TABLE remote ADD COLUMN is_damaged INTEGER NOT NULL DEFAULT 0"}
 
 # In `meta`, while a folder whose state was damaged is being merged anew.
 REBUILT = "rebuilt"
@@ -22,7 +24,8 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE remote (
     item_id TEXT PRIMARY KEY, parent_id TEXT, name TEXT NOT NULL, name_key TEXT NOT NULL,
     is_folder INTEGER NOT NULL, rev INTEGER NOT NULL, version_id TEXT, content_hash TEXT,
-    size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, executable INTEGER NOT NULL
+    size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, executable INTEGER NOT NULL,
+    is_damaged INTEGER NOT NULL
 );
 CREATE INDEX remote_by_place ON remote (parent_id, name_key);
 
@@ -141,6 +144,8 @@ class Database:
             was_damaged = True
         else:
             was_damaged = False
+        while version in _UPGRADES:
+            version = self._upgrade(version)
         self.is_new = version != SCHEMA_VERSION
         if self.is_new:
             self._create()
@@ -164,6 +169,12 @@ class Database:
             damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise damage
         return int(self.connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _upgrade(self, version: int) -> int:
+        with self.transaction():
+            self.connection.execute(_UPGRADES[version])
+            self.connection.execute(f"PRAGMA user_version = {version + 1}")
+        return version + 1
 
     def _create(self) -> None:
         """Begin with no state: merging again is safe, reading another schema is not."""

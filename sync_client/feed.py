@@ -251,4 +251,5 @@ def remote_item(item: dict[str, Any]) -> RemoteItem:
         size_bytes=item["size_bytes"],
         mtime_ns=int(item["client_modified_ns"]),
         executable=item["executable"],
+        is_damaged=item["is_damaged"],
     )

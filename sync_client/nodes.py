@@ -30,6 +30,8 @@ class RemoteItem:
     size_bytes: int
     mtime_ns: int
     executable: bool
+    # The server has lost a part of this content.
+    is_damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

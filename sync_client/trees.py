@@ -21,7 +21,7 @@ from sync_client.ports import BlockRef, Kind, Path, Signature
 
 _REMOTE = (
     "item_id, parent_id, name, is_folder, rev, version_id, content_hash, size_bytes, mtime_ns,"
-    " executable"
+    " executable, is_damaged"
 )
 _LOCAL = (
     "local_id, parent_id, name, kind, inode, size_bytes, mtime_ns, ctime_ns, birth_ns,"
@@ -121,7 +121,7 @@ class Trees:
         was_in_view = before is not None and before.is_folder and self.in_view(before.item_id)
         self._run(
             f"INSERT OR REPLACE INTO remote ({_REMOTE}, name_key)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             _remote_row(item),
         )
         self.mark_item(item.item_id)
@@ -171,7 +171,7 @@ class Trees:
         with self.transaction():
             self.database.connection.executemany(
                 f"INSERT OR REPLACE INTO temp.snapshot ({_REMOTE}, name_key)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (_remote_row(item) for item in items),
             )
 
@@ -631,15 +631,16 @@ def _remote_row(item: RemoteItem) -> tuple[object, ...]:
         item.size_bytes,
         item.mtime_ns,
         item.executable,
+        item.is_damaged,
         name_key(item.name),
     )
 
 
 def _remote_item(row: tuple) -> RemoteItem:  # type: ignore[type-arg]
-    item_id, parent_id, name, is_folder, rev, version_id, content_hash, size, mtime, runs = row
+    item_id, parent_id, name, is_folder, rev, version_id, content_hash, size, mtime = row[:9]
     return RemoteItem(
         item_id, parent_id, name, bool(is_folder), rev, version_id, content_hash, size, mtime,
-        bool(runs),
+        *map(bool, row[9:]),
     )  # fmt: skip
 
 

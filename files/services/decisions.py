@@ -214,6 +214,11 @@ class Decisions:
         current = file.current_version
         if current is None:
             raise AssertionError("Only a file with a version can have the same content.")
+        if current.is_damaged and current.blocks_digest != upload.blocks_digest:
+            # Cut otherwise, so its blocks heal nothing: then it takes the damaged one's place.
+            if upload.file_id != file.pk:
+                self._superseded.append(upload.file_id)
+            return self._show(upload, file)
         if upload.base_version_id == current.pk and (
             (file.executable, file.client_modified_ns)
             != (upload.executable, upload.client_modified_ns)

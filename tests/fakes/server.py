@@ -309,11 +309,15 @@ class FakeServer:
             "current_version_id": self.new_id(),
             "executable": executable,
             "client_modified_ns": mtime_ns,
+            "is_damaged": False,
         }
         outcome = "committed"
         if file is not None:
             if file["content_hash"] == digest and self.is_live(file):
                 outcome = "same"
+                if file["is_damaged"]:
+                    file["is_damaged"] = False
+                    self._write([file], device=device)
             elif file["current_version_id"] != base:
                 folder = file["parent_folder_id"]
                 if not self.is_live(file):
@@ -429,6 +433,12 @@ class FakeServer:
             "rev": 0,
             "deleted_at": None,
         }
+
+    def damage(self, name: str) -> None:
+        """A part of a file's content is lost on the server, and it has noticed."""
+        [file] = [item for item in self.items.values() if item["name"] == name]
+        file["is_damaged"] = True
+        self._write([file], device="nobody")
 
     def _new_file(self, file_id: str, parent_id: str, name: str) -> dict[str, Any]:
         return {

@@ -1,7 +1,9 @@
 """A stored block goes bad: people are told which of their files it hurts, and how it heals."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -11,7 +13,8 @@ from blocks import scrub
 from blocks.models import StoredObject
 from blocks.scrub import Scrubbed
 from blocks.storage import get_object_store
-from files.models import UserDevice
+from files.models import FileVersion, UserDevice
+from files.services.confirmation import confirm_content_hashes
 from files.services.damage import note_damage
 from tests.files.uploading import Uploader, sha256
 
@@ -74,7 +77,7 @@ def test_the_whole_parts_of_a_damaged_file_can_be_read(laptop: UserDevice) -> No
     path = f"/files/{file_id}/content"
 
     whole = uploader.api.get(path)
-    first = uploader.api._send("GET", path, headers={"range": "bytes=0-299999"})
+    first: Any = uploader.api._send("GET", path, headers={"range": "bytes=0-299999"})
     over = uploader.api._send("GET", path, headers={"range": "bytes=299999-300000"})
 
     for refused in (whole, over):
@@ -124,3 +127,28 @@ def test_damage_in_the_trash_brings_nothing_back(laptop: UserDevice) -> None:
     assert note_damage().damaged == 1
 
     assert changes(uploader, cursor)[0] == [("delete", "below", True)]
+
+
+def test_the_same_content_in_other_blocks_takes_the_place_of_a_damaged_version(
+    laptop: UserDevice,
+) -> None:
+    uploader = Uploader(laptop)
+    film = uploader.put(CONTENT, name="film", block_bytes=300_000)
+    confirm_content_hashes(budget=timedelta(minutes=1))
+    spoil(OTHER)
+    note_damage()
+    file = uploader.file(film["file_id"])
+    first = uploader.begin(
+        CONTENT,
+        file_id=file["file_id"],
+        base_version_id=file["current_version_id"],
+        block_bytes=150_000,
+    )
+    # Its own hash is a claim until it is read; that of the damaged one was confirmed before.
+    FileVersion.objects.filter(pk=first).update(is_content_hash_confirmed=True)
+
+    answer = uploader.commit(first).json()
+
+    assert answer["outcome"] == "committed"
+    assert not uploader.file(film["file_id"])["is_damaged"]
+    assert uploader.read(film["file_id"]) == CONTENT

@@ -475,9 +475,10 @@ def test_asking_for_the_status_leaves_a_record_of_another_release_alone(linked, 
     assert linked("sync", "--once").returncode == 6
     (path,) = (tmp_path / "home/.config/drive/roots").glob("*/trees.sqlite3")
     record = sqlite3.connect(path)
+    (version,) = record.execute("PRAGMA user_version").fetchone()
     record.execute("PRAGMA user_version = 99")
     assert check_document(linked("status", "--json").stdout)["problems"] == []
-    record.execute("PRAGMA user_version = 1")
+    record.execute(f"PRAGMA user_version = {version}")
     assert len(check_document(linked("status", "--json").stdout)["problems"]) == 1
     record.close()
 

@@ -55,6 +55,37 @@ def test_what_is_new_here_appears_there(laptop: Device, phone: Device, server: F
     assert phone.tree() == laptop.tree() == server.tree()
 
 
+def test_what_the_server_has_lost_a_part_of_is_sent_again(
+    laptop: Device, phone: Device, server: FakeServer
+):
+    for name in ("lost", "fine"):
+        (laptop.root / name).write_text(name)
+    settle(laptop, phone)
+    server.damage("lost")
+    commits = server.commits
+
+    assert laptop.sync().is_settled
+    assert phone.sync().is_settled
+
+    assert server.commits == commits + 1
+    assert [item["is_damaged"] for item in server.items.values() if "is_damaged" in item] == [
+        False,
+        False,
+    ]
+    assert phone.tree() == laptop.tree() == server.tree()
+
+
+def test_an_edit_comes_before_healing_what_it_replaces(laptop: Device, server: FakeServer):
+    (laptop.root / "lost").write_text("lost")
+    laptop.sync()
+    server.damage("lost")
+    (laptop.root / "lost").write_text("edited")
+
+    assert laptop.sync().is_settled
+
+    assert server.tree() == laptop.tree()
+
+
 def test_an_edit_a_rename_and_a_deletion_arrive(laptop: Device, phone: Device):
     for name in ("edited", "renamed", "deleted"):
         (laptop.root / name).write_text(name)
