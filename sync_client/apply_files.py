@@ -25,6 +25,7 @@ from sync_client.ports import (
     Kind,
     Sent,
     Signature,
+    Unwritten,
 )
 from sync_client.scanner import is_racy
 from sync_client.workbench import Workbench
@@ -37,6 +38,9 @@ CHUNK_BYTES = 1 << 30
 
 # Results that come one by one are recorded in groups; a crash before costs one request each.
 RECORD_EVERY = 100
+
+# So many downloads get their place while they are held open together.
+HELD_FILES = 200
 
 # A file is sent once nobody has written to it for so long.
 SETTLE_NS = 300_000_000
@@ -327,21 +331,13 @@ def _place(
     bench.pending.write(intent for _, intent, _ in steps)
     done: list[tuple[Intent, Fetched]] = []
     displaced: dict[str, Displaced] = {}
-    for operation, intent, fetched in steps:
-        try:
-            if intent.step == "place":
-                bench.fs.place_new(intent.staged, intent.path)
-            else:
-                displaced[intent.staged] = bench.fs.exchange(intent.staged, intent.path)
-            done.append((intent, fetched))
-            bench.worked(operation)
-        except FileExistsError:
-            bench.look_again(intent.path[:-1])
-            bench.taken(operation)
-        except (FileNotFoundError, NotADirectoryError):
-            bench.look_again(intent.path[:-1], intent.path[:-2])
-        except OSError as error:
-            bench.trouble(operation, path_problem(printable(intent.path), error), ())
+    signatures: dict[str, Signature] = {}
+    for start in range(0, len(steps), HELD_FILES):
+        with bench.fs.unwritten() as unwritten:
+            for operation, intent, fetched in steps[start : start + HELD_FILES]:
+                if _put(bench, operation, intent, unwritten, displaced):
+                    done.append((intent, fetched))
+            signatures.update(unwritten.signatures())
     # Checked only now: a program that had a file open may have written to it meanwhile.
     staged = bench.fs.staged() if displaced else {}
     for intent, _ in done:
@@ -350,8 +346,47 @@ def _place(
     bench.fs.sync([intent.path[:-1] for intent, _ in done])
     with bench.trees.transaction():
         for intent, fetched in done:
-            record_placed(bench, intent, fetched.content_hash, fetched.blocks)
+            placed = replace(intent, staged_signature=_as_placed(intent, signatures))
+            record_placed(bench, placed, fetched.content_hash, fetched.blocks)
         bench.pending.done(intent for _, intent, _ in steps)
+
+
+def _put(
+    bench: Workbench,
+    operation: Operation,
+    intent: Intent,
+    unwritten: Unwritten,
+    displaced: dict[str, Displaced],
+) -> bool:
+    """Carry out one step; whether the download is in its place."""
+    try:
+        unwritten.hold(intent.staged)
+        if intent.step == "place":
+            bench.fs.place_new(intent.staged, intent.path)
+        else:
+            displaced[intent.staged] = bench.fs.exchange(intent.staged, intent.path)
+    except FileExistsError:
+        bench.look_again(intent.path[:-1])
+        bench.taken(operation)
+    except (FileNotFoundError, NotADirectoryError):
+        bench.look_again(intent.path[:-1], intent.path[:-2])
+    except OSError as error:
+        bench.trouble(operation, path_problem(printable(intent.path), error), ())
+    else:
+        bench.worked(operation)
+        return True
+    return False
+
+
+def _as_placed(intent: Intent, signatures: dict[str, Signature]) -> Signature | None:
+    """The signature for the books: with the time of our own rename, if that is known.
+
+    Without it, the next scan sees another time, and the file is read.
+    """
+    staged, now = intent.staged_signature, signatures.get(intent.staged)
+    if staged is not None and now is not None and same_but_for_rename(now, staged):
+        return now
+    return staged
 
 
 def _intent(
@@ -409,8 +444,8 @@ def record_placed(
 ) -> None:
     """A download is in place: Local and Synced have it.
 
-    With the signature of the staged file, not of what is at the path now: somebody may have
-    written to it since, and that is for the next scan to see.
+    With the signature of the file as it was staged, not of what is at the path now: somebody
+    may have written to it since, and that is for the next scan to see.
     """
     trees = bench.trees
     item, signature = intent.remote, intent.staged_signature

@@ -203,6 +203,10 @@ class Store:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
+    def stash_dir(self, root: Root) -> Path:
+        """Where files go that were removed from a linked folder, where its disk is this one."""
+        return self.folder / "stash" / root.root_id
+
     def _replace(self, name: str, text: str) -> None:
         draft = self.folder / f".{name}.{secrets.token_hex(4)}"
         try:

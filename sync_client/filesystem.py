@@ -1,8 +1,10 @@
 """The linked folder on a Linux disk, through folder descriptors that follow no symlink.
 
-Everything of the client's own lives under `<root>/.drive`: `root.json` (the marker that
+What the client keeps in the folder lives under `<root>/.drive`: `root.json` (the marker that
 tells a missing disk from an emptied folder), `staging` (files being assembled, and what they
-displaced) and `stash` (what was removed here, kept for a while).
+displaced) and, where nothing outside is on the same file system, `stash` (what was removed
+here, kept for a while). At rest it is the same in all copies, so that `diff -r` of two linked
+folders finds nothing.
 
 Rename is the only step by which user data changes its place, and never onto anything:
 RENAME_NOREPLACE, or RENAME_EXCHANGE with the displaced file in hand.
@@ -13,10 +15,12 @@ RENAME_NOREPLACE, or RENAME_EXCHANGE with the displaced file in hand.
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import pathlib
+import signal
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -30,6 +34,9 @@ from sync_client.ports import Displaced, Kind, Observation, Path, Signature
 MARKER = "root.json"
 STAGING: Path = (OWN_FOLDER, "staging")
 STASH: Path = (OWN_FOLDER, "stash")
+# Whose link it is stands beside the marker's content, where the disk can keep that.
+MARKER_ATTRIBUTE = "user.drive.link"
+MARKER_NOTE = {"about": "Drive keeps this folder the same on several devices. Leave this here."}
 
 # From this many folders or files on, one syncfs is cheaper than an fsync for each.
 MANY = 16
@@ -40,6 +47,8 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO that took a file's place would wait for ever.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _HASH_BUFFER_BYTES = 1024 * 1024
+# The clock of time stamps goes on every few milliseconds.
+LONGEST_TICK_SECONDS = 0.1
 
 
 def prepare_root(root: pathlib.Path, *, root_id: str, device_id: str) -> None:
@@ -53,8 +62,16 @@ def prepare_root(root: pathlib.Path, *, root_id: str, device_id: str) -> None:
     for folder in (own, own / "staging", own / "stash"):
         folder.mkdir(mode=0o700, exist_ok=True)
     half = own / f"{MARKER}.new"
+    link = {"root_id": root_id, "device_id": device_id}
     with half.open("w", encoding="utf-8") as marker:
-        marker.write(json.dumps({"root_id": root_id, "device_id": device_id}) + "\n")
+        try:
+            os.setxattr(marker.fileno(), MARKER_ATTRIBUTE, json.dumps(link).encode())
+        except OSError:
+            # This file system keeps no attributes.
+            note = link
+        else:
+            note = MARKER_NOTE
+        marker.write(json.dumps(note) + "\n")
         marker.flush()
         os.fsync(marker.fileno())
     half.replace(own / MARKER)
@@ -63,13 +80,42 @@ def prepare_root(root: pathlib.Path, *, root_id: str, device_id: str) -> None:
             os.fsync(descriptor)
 
 
+def read_marker(marker: int | pathlib.Path) -> dict[str, str]:
+    """The `root_id` and `device_id` of a marker, by its path or an open descriptor.
+
+    Empty where it names nobody: a copy, made without its attributes. Raises OSError, and
+    ValueError for a damaged one.
+    """
+    with open(marker, encoding="utf-8") as file:
+        link = json.load(file)
+        if link == MARKER_NOTE:
+            try:
+                link = json.loads(os.getxattr(file.fileno(), MARKER_ATTRIBUTE))
+            except OSError:
+                return {}
+    if not isinstance(link, dict):
+        raise ValueError("no marker")
+    return {name: str(value) for name, value in link.items()}
+
+
 class LocalFileSystem:
     """`ports.FileSystem` on a real folder."""
 
-    def __init__(self, root: pathlib.Path, *, root_id: str, exchange_works: bool = True) -> None:
-        """exchange_works: False where renameat2 is known to be unsupported (tests)."""
+    def __init__(
+        self,
+        root: pathlib.Path,
+        *,
+        root_id: str,
+        stash: pathlib.Path | None = None,
+        exchange_works: bool = True,
+    ) -> None:
+        """stash: where removed files go if it is on the file system of the root, made if
+        missing; else they go below the root. exchange_works: False where renameat2 is known
+        to be unsupported (tests).
+        """
         self._root = root
         self._root_id = root_id
+        self._stash_outside = stash
         self._renameat2_works = exchange_works
         self._umask = _current_umask()
         # The root, open, while several looks have to be at the same one.
@@ -80,21 +126,17 @@ class LocalFileSystem:
     def check_root(self) -> None:
         try:
             with self._folder((OWN_FOLDER,)) as own:
-                descriptor = os.open(MARKER, _FILE_FLAGS, dir_fd=own)
-                with open(descriptor, encoding="utf-8") as marker:
-                    found = json.load(marker)
+                found = read_marker(os.open(MARKER, _FILE_FLAGS, dir_fd=own))
             staging_there = self._is_folder(STAGING) and self._is_folder(STASH)
         except (OSError, PathProblem, ValueError) as error:
             raise RootMissing(
                 f"{self._root} is not there, or is not the folder that was linked ({error})."
                 " Nothing was deleted on the server."
             ) from error
-        if not isinstance(found, dict) or found.get("root_id") != self._root_id:
+        if found.get("root_id") != self._root_id:
             raise RootMissing(f"{self._root} belongs to another link. Link the folder again.")
         if not staging_there:
-            prepare_root(
-                self._root, root_id=self._root_id, device_id=str(found.get("device_id", ""))
-            )
+            prepare_root(self._root, root_id=self._root_id, device_id=found.get("device_id", ""))
 
     @contextmanager
     def one_root(self) -> Iterator[None]:
@@ -112,7 +154,7 @@ class LocalFileSystem:
     def listdir(self, path: Path) -> list[Observation]:
         found: list[Observation] = []
         try:
-            with self._folder(path) as folder:
+            with self._folder(path, is_strict=True) as folder:
                 mount = linux.statx(folder, "").mount
                 for name in os.listdir(folder):
                     if not path and name == OWN_FOLDER:
@@ -128,7 +170,8 @@ class LocalFileSystem:
 
     def observe(self, path: Path) -> Observation | None:
         try:
-            with self._parent(path) as (folder, name):
+            with self._folder(path[:-1], is_strict=True) as folder:
+                name = path[-1]
                 return _observation(folder, name, linux.statx(folder, "").mount)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -229,6 +272,15 @@ class LocalFileSystem:
                 raise FileExistsError(errno.EEXIST, "not a file any more", name)
             return Displaced(name=staged, signature=displaced.signature)
 
+    @contextmanager
+    def unwritten(self) -> Iterator["Unwritten"]:
+        with self._folder(STAGING) as staging:
+            guard = Unwritten(staging)
+            try:
+                yield guard
+            finally:
+                guard.release()
+
     def take(self, path: Path, name: str) -> Displaced:
         with self._folder(STAGING) as staging, self._parent(path) as (folder, last):
             self._rename_free(folder, last, staging, name)
@@ -241,7 +293,7 @@ class LocalFileSystem:
         # One folder per file, named by the moment: nothing in the stash can collide, and
         # the sweep needs no time stamp of the file itself.
         entry = f"{time.time_ns()}-{os.urandom(4).hex()}"
-        with self._folder(STAGING) as staging, self._folder(STASH) as stash:
+        with self._folder(STAGING) as staging, self._stash() as stash:
             os.mkdir(entry, 0o700, dir_fd=stash)
             with _opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
                 self._rename_free(staging, displaced.name, folder, original[-1])
@@ -257,7 +309,8 @@ class LocalFileSystem:
             self._rename_free(folder, name, other, new_name)
 
     def make_folder(self, path: Path) -> Signature:
-        with self._parent(path) as (folder, name):
+        with self._folder(path[:-1], is_strict=True) as folder:
+            name = path[-1]
             os.mkdir(name, dir_fd=folder)
             return linux.statx(folder, name).signature
 
@@ -294,25 +347,47 @@ class LocalFileSystem:
 
     def sweep_stash(self, before_ns: int) -> None:
         with self._folder(STASH) as stash:
-            for entry in os.listdir(stash):
-                stamp = entry.partition("-")[0]
-                if not stamp.isdecimal() or int(stamp) >= before_ns:
-                    continue
-                # What somebody has put there, or what cannot be deleted, is left alone.
-                with contextlib.suppress(OSError):
-                    with _opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
-                        for name in os.listdir(folder):
-                            os.unlink(name, dir_fd=folder)
-                    os.rmdir(entry, dir_fd=stash)
+            _sweep(stash, before_ns)
+        with self._stash() as stash:
+            _sweep(stash, before_ns)
 
     # Descriptors
 
     @contextmanager
-    def _folder(self, path: Path) -> Iterator[int]:
-        """A folder below the root, reached without following a link."""
+    def _stash(self) -> Iterator[int]:
+        """Where removed files go, out of the root if a rename can bring them there."""
+        with self._folder(STASH) as inside:
+            outside = self._reachable_stash(linux.statx(inside, "").mount)
+            if outside is None:
+                yield inside
+            else:
+                with _opened(outside):
+                    yield outside
+
+    def _reachable_stash(self, mount: tuple[int, ...]) -> int | None:
+        """The stash outside, open; None where there is none in this mount."""
+        if self._stash_outside is None:
+            return None
+        try:
+            self._stash_outside.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self._stash_outside, _FOLDER_FLAGS)
+        except OSError:
+            return None
+        if linux.statx(descriptor, "").mount == mount:
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    @contextmanager
+    def _folder(self, path: Path, *, is_strict: bool = False) -> Iterator[int]:
+        """A folder below the root, reached without following a link.
+
+        Raises OSError (EXDEV) where something is mounted over it; is_strict: even another
+        folder of the same file system, into which the kernel lets nothing be renamed anyway.
+        """
         descriptor = os.open(self._root, _ROOT_FLAGS) if self._held is None else os.dup(self._held)
         try:
-            mount = linux.statx(descriptor, "").mount
+            home = _place_of(descriptor, is_strict=is_strict)
             for name in path:
                 try:
                     below = os.open(name, _FOLDER_FLAGS, dir_fd=descriptor)
@@ -323,7 +398,7 @@ class LocalFileSystem:
                     raise
                 os.close(descriptor)
                 descriptor = below
-            if path and linux.statx(descriptor, "").mount != mount:
+            if path and _place_of(descriptor, is_strict=is_strict) != home:
                 # Something was mounted over a folder of ours, which is still there below it.
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path[-1])
             yield descriptor
@@ -443,6 +518,51 @@ class LocalStagedFile:
         self._owner.drop_staged(self._name)
 
 
+class Unwritten:
+    """`ports.Unwritten`, by leases: the kernel keeps whoever would open such a file for
+    writing, or cut it, waiting until we have let go, and tells us that somebody waits."""
+
+    def __init__(self, staging: int) -> None:
+        self._staging = staging
+        self._held: dict[str, int] = {}
+
+    def hold(self, staged: str) -> None:
+        descriptor = os.open(staged, _FILE_FLAGS, dir_fd=self._staging)
+        self._held[staged] = descriptor
+        # Not every file system has leases. Without one, the file is read again.
+        with contextlib.suppress(OSError):
+            # The signal by default would end the process; this one is ignored by default.
+            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+
+    def signatures(self) -> dict[str, Signature]:
+        found = {name: linux.statx(each, "").signature for name, each in self._held.items()}
+        # Until the clock of time stamps has gone on: whatever is written after this shows.
+        latest = max((each.ctime_ns for each in found.values()), default=0)
+        until = time.monotonic() + LONGEST_TICK_SECONDS
+        while time.clock_gettime_ns(linux.CLOCK_REALTIME_COARSE) <= latest:
+            if time.monotonic() > until:
+                return {}
+            time.sleep(0.001)
+        return {
+            name: signature
+            for name, signature in found.items()
+            if signature.ctime_ns % 1_000_000 and self._is_held(self._held[name])
+        }
+
+    def release(self) -> None:
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
+
+    def _is_held(self, descriptor: int) -> bool:
+        """Whether nobody has written to the file, or waits to."""
+        try:
+            return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_RDLCK
+        except OSError:
+            return False
+
+
 class _Unsupported(Exception):
     """The file system does not know the flags of renameat2."""
 
@@ -453,6 +573,26 @@ def _opened(descriptor: int) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _sweep(stash: int, before_ns: int) -> None:
+    for entry in os.listdir(stash):
+        stamp = entry.partition("-")[0]
+        if not stamp.isdecimal() or int(stamp) >= before_ns:
+            continue
+        # What somebody has put there, or what cannot be deleted, is left alone.
+        with contextlib.suppress(OSError):
+            with _opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
+                for name in os.listdir(folder):
+                    os.unlink(name, dir_fd=folder)
+            os.rmdir(entry, dir_fd=stash)
+
+
+def _place_of(descriptor: int, *, is_strict: bool) -> tuple[int, ...]:
+    """The file system, and if asked for the mount, of an open folder."""
+    if is_strict:
+        return linux.statx(descriptor, "").mount
+    return (os.fstat(descriptor).st_dev,)
 
 
 def _observation(folder: int, name: str, mount: tuple[int, ...]) -> Observation:

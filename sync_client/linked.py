@@ -37,7 +37,9 @@ class LinkedFolder:
     ) -> None:
         self.root = root
         state = store.state_dir(root)
-        self._fs = fs = LocalFileSystem(Path(root.path), root_id=root.root_id)
+        self._fs = fs = LocalFileSystem(
+            Path(root.path), root_id=root.root_id, stash=store.stash_dir(root)
+        )
         with state_errors(state / TREES):
             self._trees = Trees(state / TREES, root=_remote_root(root))
         self._transfers = HttpTransfers(

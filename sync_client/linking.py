@@ -1,6 +1,5 @@
 """Link a folder: which ones may be linked, and what stands on both sides afterwards."""
 
-import json
 import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from sync_client.api import HttpApi
 from sync_client.config import Config, Login, Root, Store
 from sync_client.errors import ApiProblem, RootMissing, SyncError
-from sync_client.filesystem import MARKER, LocalFileSystem, prepare_root
+from sync_client.filesystem import MARKER, LocalFileSystem, prepare_root, read_marker
 from sync_client.names import OWN_FOLDER, name_key
 from sync_client.system import new_id
 
@@ -85,7 +84,7 @@ def _taken(root: Root, remote_path: str) -> Refused:
 
 
 def unlink_locally(root: Root) -> None:
-    """Take the mark off a folder; its content stays, the stash of removed files too."""
+    """Take the mark off a folder; its content stays, what was removed from it too."""
     marker = Path(root.path) / OWN_FOLDER / MARKER
     try:
         marker.unlink(missing_ok=True)
@@ -138,14 +137,16 @@ def _marks_of(config: Config, login: Login) -> set[str]:
 
 def _is_of_another_device(marker: Path, ours: Collection[str]) -> bool:
     try:
-        found = json.loads(marker.read_text(encoding="utf-8"))
+        found = read_marker(marker)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError):
-        # Damaged, as a power cut may leave it: it names nobody. Above, it still counts.
+        # Damaged, as a power cut may leave it.
+        found = {}
+    if not found:
+        # It names nobody. Above, it still counts.
         return not ours
-    named = {found.get("root_id"), found.get("device_id")} if isinstance(found, dict) else set()
-    return named.isdisjoint(ours)
+    return {found.get("root_id"), found.get("device_id")}.isdisjoint(ours)
 
 
 def remote_names(remote: str) -> tuple[str, ...]:

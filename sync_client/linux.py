@@ -17,6 +17,8 @@ AT_EMPTY_PATH = 0x1000
 STATX_BASIC_STATS = 0x7FF
 STATX_BTIME = 0x800
 STATX_MNT_ID = 0x1000
+# The clock of time stamps, which goes on in ticks.
+CLOCK_REALTIME_COARSE = 5
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 
@@ -25,6 +27,9 @@ UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 
 # struct statx: mask, mode, inode, size; birth, change and modification time; device, mount.
 _STATX = struct.Struct("@I24xHxxQQ32xqI4xqI4xqI4x8xIIQ104x")
+
+
+_Buffer = ctypes.c_char * 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Status:
 def statx(directory: int, name: str) -> Status:
     """An entry of an open folder, symlinks not followed; "" is the open file itself."""
     # A buffer of its own for every call: other threads hash files at the same time.
-    buffer = ctypes.create_string_buffer(256)
+    buffer = _Buffer()
     flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (0 if name else AT_EMPTY_PATH)
     wanted = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID
     if _libc.statx(directory, os.fsencode(name), flags, wanted, buffer):

@@ -4,7 +4,8 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from sync_client import rail
 from sync_client.database import REBUILT
@@ -58,7 +59,7 @@ class Pending:
             for intent in intents:
                 self._run(
                     "INSERT OR REPLACE INTO intents VALUES (?, ?)",
-                    (intent.staged, json.dumps(asdict(intent))),
+                    (intent.staged, json.dumps(intent, default=_members)),
                 )
 
     def intents(self) -> list[Intent]:
@@ -170,6 +171,11 @@ def status_in(connection: sqlite3.Connection, root: RemoteRoot) -> Status:
             key=lambda problem: problem.path,
         ),
     )
+
+
+def _members(value: Any) -> dict[str, Any]:
+    """A dataclass for JSON; without copying what is in it, as `asdict` does."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
 def _key(subject: tuple[object, ...]) -> str:

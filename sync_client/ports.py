@@ -125,6 +125,9 @@ class FileSystem(Protocol):
     def exchange(self, staged: str, path: Path) -> Displaced:
         """Put a finished staged file in the place of a file, which is kept in staging."""
 
+    def unwritten(self) -> AbstractContextManager["Unwritten"]:
+        """For downloads that get their place: what nobody writes to until the end of it."""
+
     def take(self, path: Path, name: str) -> Displaced:
         """Move a file into staging under `name`."""
 
@@ -179,6 +182,19 @@ class StagedFile(Protocol):
 
     def abandon(self) -> None:
         """Delete it."""
+
+
+class Unwritten(Protocol):
+    """Files of staging that nobody can have written to unnoticed."""
+
+    def hold(self, staged: str) -> None:
+        """Keep writers of a staged file waiting from now on, wherever it is moved."""
+
+    def signatures(self) -> dict[str, Signature]:
+        """By staged name, what stands for the content that the file had when it was held.
+
+        Only of files that nobody has written to since; a later write makes another one.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ import os
 import pathlib
 import shutil
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -147,6 +149,63 @@ def test_an_edit_of_the_same_size_that_restores_the_time_is_seen(
     laptop.sync()
 
     assert server.tree() == {("sheet",): b"bbbb"}
+
+
+@pytest.mark.parametrize("is_update", [False, True], ids=["new", "update"])
+def test_a_download_is_not_read_again(laptop: Device, server: FakeServer, monkeypatch, is_update):
+    names = [f"{number:03}" for number in range(250)]
+    if is_update:
+        for name in names:
+            server.put(name, content=b"first")
+        settle(laptop)
+    for name in names:
+        server.put(name, content=name.encode())
+
+    def reads(path):
+        raise AssertionError(f"{path} is read")
+
+    monkeypatch.setattr(laptop.fs, "content_hash", reads)
+    settle(laptop)
+    assert laptop.tree() == server.tree()
+
+
+@pytest.mark.parametrize("is_update", [False, True], ids=["new", "update"])
+@pytest.mark.parametrize("when", ["before it is checked", "after"])
+def test_a_write_to_a_download_that_restores_the_time_is_seen_from_the_first_moment(
+    laptop: Device, server: FakeServer, monkeypatch, is_update, when
+):
+    if is_update:
+        server.put("a", content=b"zero")
+        settle(laptop)
+    server.put("a", content=b"once")
+    writers = []
+
+    def write():
+        path = laptop.root / "a"
+        status = path.stat()
+        # Waits until the file is let go.
+        path.write_bytes(b"edit")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    def written_to(method):
+        def step(*arguments):
+            answer = method(*arguments)
+            writers.append(threading.Thread(target=write))
+            writers[-1].start()
+            time.sleep(0.05 if when == "before it is checked" else 0)
+            return answer
+
+        return step
+
+    monkeypatch.setattr(laptop.fs, "place_new", written_to(laptop.fs.place_new))
+    monkeypatch.setattr(laptop.fs, "exchange", written_to(laptop.fs.exchange))
+    laptop.engine.cycle(pull=True)
+    monkeypatch.undo()
+    (writer,) = writers
+    writer.join()
+    settle(laptop)
+    assert server.tree()["a",] == b"edit"
+    assert b"once" in server.contents.values()
 
 
 def test_touching_a_file_sends_no_bytes_but_its_time(laptop: Device, phone: Device):

@@ -1,8 +1,12 @@
 """The disk: nothing is lost to a writer in the same moment, nothing happens outside."""
 
+import errno
 import os
 import pathlib
+import subprocess
+import tempfile
 import threading
+import time
 
 import pytest
 
@@ -180,6 +184,44 @@ def test_a_file_that_changes_while_it_is_read_is_a_problem_of_its_path(fs, root)
     path.write_bytes(b"short now")
     with pytest.raises(PathProblem, match="changed"):
         list(blocks)
+
+
+@pytest.mark.parametrize("where", ["beside", "on-another-disk"])
+def test_what_is_discarded_leaves_the_root_where_a_rename_can(tmp_path, root, where):
+    prepare_root(root, root_id="r", device_id="d")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other_disk:
+        outside = (tmp_path if where == "beside" else pathlib.Path(other_disk)) / "stash" / "r"
+        fs = LocalFileSystem(root, root_id="r", stash=outside)
+        (root / "a").write_bytes(b"old")
+        fs.discard(fs.take(("a",), "gone"), ("a",))
+        stash = outside if where == "beside" else root / ".drive" / "stash"
+        (kept,) = stash.glob("*/a")
+        assert kept.read_bytes() == b"old"
+        assert len([*outside.glob("*"), *(root / ".drive" / "stash").glob("*")]) == 1
+        fs.sweep_stash(time.time_ns())
+        assert not kept.exists()
+
+
+def test_the_marks_of_two_devices_are_the_same_file(tmp_path, root, monkeypatch):
+    """So `diff -r` of their folders finds nothing."""
+    other = tmp_path / "other"
+    prepare_root(root, root_id="r", device_id="d")
+    prepare_root(other, root_id="s", device_id="e")
+    assert (root / ".drive/root.json").read_bytes() == (other / ".drive/root.json").read_bytes()
+    with pytest.raises(RootMissing):
+        LocalFileSystem(root, root_id="s").check_root()
+
+    copy = tmp_path / "copy"
+    subprocess.run(["cp", "-r", root, copy], check=True)
+    with pytest.raises(RootMissing):
+        LocalFileSystem(copy, root_id="r").check_root()
+
+    def refuse(*args):
+        raise OSError(errno.ENOTSUP, "as on a disk without attributes")
+
+    monkeypatch.setattr(os, "setxattr", refuse)
+    prepare_root(other, root_id="t", device_id="e")
+    LocalFileSystem(other, root_id="t").check_root()
 
 
 def test_blocks_are_the_content(fs, root):
