@@ -5,6 +5,7 @@ the server as `make up` starts it, two sync clients, real folders, HTTP between 
 import os
 import random
 import signal
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -135,6 +136,11 @@ def test_what_happens_in_one_folder_happens_in_the_other(laptop, phone, tmp_path
     sync(phone, laptop)
 
     assert_same(laptop, phone)
+    # As anybody would compare them, what the client keeps there included.
+    compared = subprocess.run(
+        ["diff", "-r", laptop.folder, phone.folder], capture_output=True, text=True, check=False
+    )
+    assert (compared.returncode, compared.stdout) == (0, "")
     assert (laptop.folder / "from the phone.txt").read_text() == "hello"
     status = laptop.status()
     assert status["state"] == "up_to_date"
