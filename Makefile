@@ -21,7 +21,8 @@ up: environment ## Start Drive on http://127.0.0.1:8000 (DRIVE_BIND), data in va
 	@exec $(RUN) -m drive_project.up
 
 # Those of the server also run on PostgreSQL. PYTEST="tests/files -k trash" runs some, once.
-ON_POSTGRES := tests/files tests/blocks tests/notifications tests/contracts
+ON_POSTGRES := tests/files tests/blocks tests/notifications tests/contracts \
+	tests/drive_project/test_fsck.py tests/drive_project/test_scrub.py tests/drive_project/test_backup.py
 
 .PHONY: test
 test: environment-dev browser ## Run all tests, with the databases, stores and browser they need

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -425,6 +426,7 @@ def test_another_servers_lists_are_not_released(
 def test_work_that_goes_on_is_no_problem(laptop: UserDevice) -> None:
     """Beside uploads, edits, deletions for ever, aborts and the collector, again and again."""
     is_over = Event()
+    reports: list[dict[str, Any]] = []
 
     def live(number: int) -> None:
         uploader = Uploader(laptop)
@@ -448,14 +450,16 @@ def test_work_that_goes_on_is_no_problem(laptop: UserDevice) -> None:
     with ThreadPoolExecutor(2) as threads, override_settings(BLOCK_GRACE=timedelta()):
         lives = [threads.submit(live, number) for number in range(2)]
         try:
-            reports = [run(*arguments) for arguments in (["--deep"], [], ["--deep"], [])]
+            deadline = time.monotonic() + 60
+            while len(reports) < 4 or Change.objects.count() < 100:
+                assert time.monotonic() < deadline, "nobody has worked"
+                reports.append(run(*(["--deep"] if len(reports) % 2 else [])))
         finally:
             is_over.set()
         for each in lives:
             each.result()
 
-    assert [report["problems"] for report in reports] == [[], [], [], []]
-    assert reports[-1]["checked"]["changes"] > reports[0]["checked"]["changes"]
+    assert [report["problems"] for report in reports if report["problems"]] == []
 
 
 def test_it_says_in_one_line_why_it_cannot_run(tmp_path: Path) -> None:
