@@ -130,6 +130,7 @@ class UrlsView(APIView):
     """/files/upload/urls"""
 
     @extend_schema(
+        operation_id="files_upload_urls_batch",
         summary="Say what was sent of many uploads, get fresh URLs",
         request=UrlsItems,
         responses=schemas.answers(results_shape("Refreshed", shapes.RefreshedItem)),
