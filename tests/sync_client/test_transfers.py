@@ -608,8 +608,8 @@ def test_a_full_disk_is_a_problem_of_the_file_and_frees_its_room(laptop, phone, 
         def __getattr__(self, name):
             return getattr(self._staged, name)
 
-    def staging(name, size_bytes):
-        staged = stage(name, size_bytes)
+    def staging(name):
+        staged = stage(name)
         return Full(staged) if name == "film" else staged
 
     monkeypatch.setattr(phone.fs, "stage", staging)
