@@ -10,7 +10,7 @@ the intent at the next start.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from sync_client.apply_disk import give_back, same_but_for_rename, settle_taken
+from sync_client.apply_disk import give_back, same_but_for_rename
 from sync_client.errors import ApiProblem, PathProblem, SyncError, path_problem
 from sync_client.feed import remote_item
 from sync_client.names import printable
@@ -433,7 +433,7 @@ def _intent(
 def settle_displaced(bench: Workbench, intent: Intent, displaced: Displaced) -> None:
     """What a download took the place of: to the stash if it is what both sides had, else
     it is an edit of this very moment, and gets a name of its own beside it."""
-    if _is_expected(intent, displaced.signature):
+    if is_expected(intent, displaced.signature):
         bench.fs.discard(displaced, intent.path)
     else:
         give_back(bench, displaced, intent.path)
@@ -491,81 +491,9 @@ def record_placed(
         trees.put_blocks(item.item_id, blocks)
 
 
-# After a crash
-
-
-def recover(bench: Workbench) -> None:
-    """Finish or give up the steps that were under way; then staging holds only downloads."""
-    intents = bench.pending.intents()
-    staged = bench.fs.staged()
-    placed: list[Intent] = []
-    for intent in intents:
-        bench.look_again(intent.path[:-1])
-        there = staged.get(intent.staged)
-        if intent.step == "take":
-            settle_taken(bench, intent, there)
-        elif _was_placed(bench, intent, staged):
-            placed.append(intent)
-    # The rename before the books, also now: what they say must outlive a power cut.
-    bench.fs.sync([intent.path[:-1] for intent in intents])
-    with bench.trees.transaction():
-        for intent in placed:
-            record_placed(bench, intent, None, None)
-        bench.pending.done(intents)
-    _sweep_staging(bench)
-
-
-def _was_placed(bench: Workbench, intent: Intent, staged: dict[str, Signature]) -> bool:
-    """Whether a download reached its path; what it displaced is settled.
-
-    That its staged file is gone proves nothing: staging may have been emptied, or the disk
-    have lost what was never synced. Only the file at the path does, or the one that only an
-    exchange can have put into staging. In doubt the answer is no: the scan finds what there
-    is, and the plan goes on from that.
-    """
-    there = staged.get(intent.staged)
-    aside = f"{intent.staged}.displaced"
-    if there is not None and _is_the_download(intent, there):
-        if aside in staged:
-            # Without exchange, the old file goes first; nothing has come in its place.
-            give_back(bench, Displaced(aside, staged[aside]), intent.path)
-        return False
-    try:
-        seen = bench.fs.observe(intent.path)
-    except PathProblem:
-        seen = None
-    was_placed = seen is not None and _is_the_download(intent, seen.signature)
-    if intent.step == "exchange":
-        if there is not None:
-            was_placed |= _is_expected(intent, there)
-            settle_displaced(bench, intent, Displaced(intent.staged, there))
-        if aside in staged:
-            settle_displaced(bench, intent, Displaced(aside, staged[aside]))
-    return was_placed
-
-
-def _is_the_download(intent: Intent, signature: Signature) -> bool:
-    return intent.staged_signature is not None and (
-        signature.identity == intent.staged_signature.identity
-    )
-
-
-def _is_expected(intent: Intent, displaced: Signature) -> bool:
+def is_expected(intent: Intent, displaced: Signature) -> bool:
+    """Whether a displaced file is what both sides had agreed on."""
     return intent.expected is not None and same_but_for_rename(displaced, intent.expected)
-
-
-def _sweep_staging(bench: Workbench) -> None:
-    """Drop downloads that nobody wants any more; keep what may be somebody's file."""
-    for name, signature in bench.fs.staged().items():
-        version_id = name.removesuffix(".part")
-        is_download = version_id != name
-        if is_download and bench.trees.knows_version(version_id):
-            continue
-        if is_download and not bench.trees.database.is_new:
-            bench.fs.drop_staged(name)
-        else:
-            # Without the books, it may be what a download had just displaced.
-            bench.fs.discard(Displaced(name, signature), (printable((name,)),))
 
 
 def _chunks(

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sync_client import apply_books, apply_disk, apply_files, apply_server, rail
+from sync_client import apply_books, apply_disk, apply_files, apply_recovery, apply_server, rail
 from sync_client.database import REBUILT, state_errors
 from sync_client.errors import MustStop, SyncError, Transient
 from sync_client.feed import Feed
@@ -119,7 +119,7 @@ class Engine:
         self._fs.check_root()
         is_first = not self._has_recovered
         if is_first:
-            apply_files.recover(self._bench)
+            apply_recovery.recover(self._bench)
         self._sweep()
         if rescan or is_first or self._rests:
             self._bench.rescan.clear()

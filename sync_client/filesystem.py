@@ -15,12 +15,10 @@ RENAME_NOREPLACE, or RENAME_EXCHANGE with the displaced file in hand.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import pathlib
-import signal
 import stat
 import time
 from collections.abc import Iterator, Sequence
@@ -30,6 +28,7 @@ from sync_client import chunker, linux
 from sync_client.errors import PathProblem, RootMissing, changed_while_read, path_problem
 from sync_client.names import OWN_FOLDER, printable
 from sync_client.ports import Displaced, Kind, Observation, Path, Signature
+from sync_client.staging import FILE_FLAGS, LocalStagedFile, Unwritten, mode_with, opened
 
 MARKER = "root.json"
 STAGING: Path = (OWN_FOLDER, "staging")
@@ -44,11 +43,7 @@ MANY = 16
 # The way to the root itself may lead through links.
 _ROOT_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK, opening a FIFO that took a file's place would wait for ever.
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _HASH_BUFFER_BYTES = 1024 * 1024
-# The clock of time stamps goes on every few milliseconds.
-LONGEST_TICK_SECONDS = 0.1
 
 
 def prepare_root(root: pathlib.Path, *, root_id: str, device_id: str) -> None:
@@ -76,7 +71,7 @@ def prepare_root(root: pathlib.Path, *, root_id: str, device_id: str) -> None:
         os.fsync(marker.fileno())
     half.replace(own / MARKER)
     for folder in (own, root):
-        with _opened(os.open(folder, _ROOT_FLAGS)) as descriptor:
+        with opened(os.open(folder, _ROOT_FLAGS)) as descriptor:
             os.fsync(descriptor)
 
 
@@ -126,7 +121,7 @@ class LocalFileSystem:
     def check_root(self) -> None:
         try:
             with self._folder((OWN_FOLDER,)) as own:
-                found = read_marker(os.open(MARKER, _FILE_FLAGS, dir_fd=own))
+                found = read_marker(os.open(MARKER, FILE_FLAGS, dir_fd=own))
             staging_there = self._is_folder(STAGING) and self._is_folder(STASH)
         except (OSError, PathProblem, ValueError) as error:
             raise RootMissing(
@@ -213,7 +208,7 @@ class LocalFileSystem:
 
     # Staging
 
-    def stage(self, name: str) -> "LocalStagedFile":
+    def stage(self, name: str) -> LocalStagedFile:
         with self._folder(STAGING) as staging:
             descriptor = os.open(
                 name,
@@ -221,7 +216,7 @@ class LocalFileSystem:
                 0o600,
                 dir_fd=staging,
             )
-        return LocalStagedFile(self, name, descriptor, umask=self._umask)
+        return LocalStagedFile(descriptor, umask=self._umask, drop=lambda: self.drop_staged(name))
 
     def staged(self) -> dict[str, Signature]:
         with self._folder(STAGING) as staging:
@@ -233,7 +228,7 @@ class LocalFileSystem:
                 linux.syncfs(staging)
                 return
             for name in names:
-                descriptor = os.open(name, _FILE_FLAGS, dir_fd=staging)
+                descriptor = os.open(name, FILE_FLAGS, dir_fd=staging)
                 try:
                     os.fsync(descriptor)
                 finally:
@@ -257,7 +252,7 @@ class LocalFileSystem:
             if old.kind is not Kind.FILE:
                 raise FileExistsError(errno.EEXIST, "not a file any more", name)
             # People's own choice of who may read the file outlives its new content.
-            new_mode = _mode(
+            new_mode = mode_with(
                 stat.S_IMODE(old.mode), linux.statx(staging, staged).signature.executable
             )
             os.chmod(staged, new_mode, dir_fd=staging)
@@ -273,7 +268,7 @@ class LocalFileSystem:
             return Displaced(name=staged, signature=displaced.signature)
 
     @contextmanager
-    def unwritten(self) -> Iterator["Unwritten"]:
+    def unwritten(self) -> Iterator[Unwritten]:
         with self._folder(STAGING) as staging:
             guard = Unwritten(staging)
             try:
@@ -295,7 +290,7 @@ class LocalFileSystem:
         entry = f"{time.time_ns()}-{os.urandom(4).hex()}"
         with self._folder(STAGING) as staging, self._stash() as stash:
             os.mkdir(entry, 0o700, dir_fd=stash)
-            with _opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
+            with opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
                 self._rename_free(staging, displaced.name, folder, original[-1])
                 note = ".origin" if original[-1] != ".origin" else ".origin-of-it"
                 descriptor = os.open(
@@ -327,7 +322,7 @@ class LocalFileSystem:
                 raise PathProblem(
                     printable(path), "changed-meanwhile", "The file has changed meanwhile."
                 )
-            os.fchmod(descriptor, _mode(stat.S_IMODE(now.mode), executable))
+            os.fchmod(descriptor, mode_with(stat.S_IMODE(now.mode), executable))
             os.utime(descriptor, ns=(time.time_ns(), mtime_ns))
             return linux.statx(descriptor, "").signature
 
@@ -361,7 +356,7 @@ class LocalFileSystem:
             if outside is None:
                 yield inside
             else:
-                with _opened(outside):
+                with opened(outside):
                     yield outside
 
     def _reachable_stash(self, mount: tuple[int, ...]) -> int | None:
@@ -415,7 +410,7 @@ class LocalFileSystem:
         """A regular file, open for reading."""
         with self._parent(path) as (folder, name):
             try:
-                descriptor = os.open(name, _FILE_FLAGS, dir_fd=folder)
+                descriptor = os.open(name, FILE_FLAGS, dir_fd=folder)
             except PermissionError as error:
                 raise PathProblem(
                     printable(path), "unreadable", "The file cannot be read: no permission."
@@ -424,7 +419,7 @@ class LocalFileSystem:
                 if error.errno in {errno.ELOOP, errno.ENXIO}:
                     raise changed_while_read(printable(path)) from error
                 raise
-        with _opened(descriptor):
+        with opened(descriptor):
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise changed_while_read(printable(path))
             yield descriptor
@@ -484,95 +479,8 @@ class LocalFileSystem:
         return displaced
 
 
-class LocalStagedFile:
-    """`ports.StagedFile`: one file under `.drive/staging`."""
-
-    def __init__(self, owner: LocalFileSystem, name: str, descriptor: int, *, umask: int) -> None:
-        self._owner = owner
-        self._name = name
-        self._descriptor = descriptor
-        self._umask = umask
-
-    def write_at(self, offset: int, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._descriptor, view, offset)
-            view = view[written:]
-            offset += written
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        return os.pread(self._descriptor, length, offset)
-
-    def finish(self, *, size_bytes: int, mtime_ns: int, executable: bool) -> Signature:
-        with _opened(self._descriptor):
-            os.ftruncate(self._descriptor, size_bytes)
-            os.fchmod(self._descriptor, _mode(0o666 & ~self._umask, executable))
-            os.utime(self._descriptor, ns=(time.time_ns(), mtime_ns))
-            return linux.statx(self._descriptor, "").signature
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-    def abandon(self) -> None:
-        os.close(self._descriptor)
-        self._owner.drop_staged(self._name)
-
-
-class Unwritten:
-    """`ports.Unwritten`, by leases: the kernel keeps whoever would open such a file for
-    writing, or cut it, waiting until we have let go, and tells us that somebody waits."""
-
-    def __init__(self, staging: int) -> None:
-        self._staging = staging
-        self._held: dict[str, int] = {}
-
-    def hold(self, staged: str) -> None:
-        descriptor = os.open(staged, _FILE_FLAGS, dir_fd=self._staging)
-        self._held[staged] = descriptor
-        # Not every file system has leases. Without one, the file is read again.
-        with contextlib.suppress(OSError):
-            # The signal by default would end the process; this one is ignored by default.
-            fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-
-    def signatures(self) -> dict[str, Signature]:
-        found = {name: linux.statx(each, "").signature for name, each in self._held.items()}
-        # Until the clock of time stamps has gone on: whatever is written after this shows.
-        latest = max((each.ctime_ns for each in found.values()), default=0)
-        until = time.monotonic() + LONGEST_TICK_SECONDS
-        while time.clock_gettime_ns(linux.CLOCK_REALTIME_COARSE) <= latest:
-            if time.monotonic() > until:
-                return {}
-            time.sleep(0.001)
-        return {
-            name: signature
-            for name, signature in found.items()
-            if signature.ctime_ns % 1_000_000 and self._is_held(self._held[name])
-        }
-
-    def release(self) -> None:
-        for descriptor in self._held.values():
-            os.close(descriptor)
-        self._held.clear()
-
-    def _is_held(self, descriptor: int) -> bool:
-        """Whether nobody has written to the file, or waits to."""
-        try:
-            return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_RDLCK
-        except OSError:
-            return False
-
-
 class _Unsupported(Exception):
     """The file system does not know the flags of renameat2."""
-
-
-@contextmanager
-def _opened(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _sweep(stash: int, before_ns: int) -> None:
@@ -582,7 +490,7 @@ def _sweep(stash: int, before_ns: int) -> None:
             continue
         # What somebody has put there, or what cannot be deleted, is left alone.
         with contextlib.suppress(OSError):
-            with _opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
+            with opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
                 for name in os.listdir(folder):
                     os.unlink(name, dir_fd=folder)
             os.rmdir(entry, dir_fd=stash)
@@ -616,13 +524,6 @@ def _unreadable(path: Path, error: OSError) -> PathProblem:
     return PathProblem(
         printable(path), "unreadable", f"The folder cannot be read: {error.strerror}."
     )
-
-
-def _mode(mode: int, executable: bool) -> int:
-    """A mode whose executable bits follow its readable ones, or are all off."""
-    if not executable:
-        return mode & ~0o111
-    return mode | ((mode & 0o444) >> 2) | 0o100
 
 
 def _check_unchanged(path: Path, before: Signature, after: Signature) -> None:
