@@ -210,7 +210,7 @@ def test_a_data_folder_that_cannot_be_used_is_refused_with_a_remedy(tmp_path, pl
         ({"DRIVE_BIND": "8000"}, "DRIVE_BIND is not HOST:PORT"),
         ({"DRIVE_BIND": "10.255.255.1:8000"}, "no address of this machine"),
         ({"SECRET_KEY": "short"}, "SECRET_KEY has 5 characters"),
-        ({"BLOCK_SERVICE_ADDRESS": "localhost:1"}, "BLOCK_SERVICE_ADDRESS is set"),
+        ({"BLOCK_SERVICE_TOKEN": "short"}, "BLOCK_SERVICE_TOKEN is not 32 or more"),
         ({"TRASH_DAYS": "soon"}, "TRASH_DAYS is not a whole number"),
     ],
 )
