@@ -82,7 +82,8 @@ class Workbench:
             self._attempts.get(_subject(operation), 0) + 1
         )
         pause_ns = min(FIRST_RETRY_NS << min(attempts - 1, 20), LONGEST_RETRY_NS)
-        is_listed = attempts >= LISTED_FROM or code != TRY_LATER
+        # A server that starts again may answer with half a block, too.
+        is_listed = attempts >= LISTED_FROM
         self.trees.postpone(
             item_id=operation.item_id,
             local_id=operation.local_id,
