@@ -90,7 +90,7 @@ def test_after_the_launcher_is_killed_the_next_start_works(drive):
     pids = drive.all_pids()
 
     drive.stop(signal.SIGKILL)
-    wait_until(lambda: not any(is_running(pid) for pid in pids), seconds=5, what="no orphans")
+    wait_until(lambda: not any(is_running(pid) for pid in pids), seconds=30, what="no orphans")
     drive.start()
 
     # It found its data: there is an administrator.
