@@ -74,6 +74,18 @@ def _lines(file: IO[str] | None) -> list[str]:
     return os.pread(file.fileno(), size, 0).decode().splitlines(keepends=True)
 
 
+def _as_from_a_terminal() -> Callable[[], None]:
+    """For a child that hears SIGINT, also where the tests run in the background of a shell,
+    which has its children ignore it."""
+    dies = dies_with_parent()
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        dies()
+
+    return prepare
+
+
 class RunningDrive:
     """A server with a data folder and a port of its own. Use as a context, or start and stop."""
 
@@ -120,7 +132,7 @@ class RunningDrive:
             stdout=self._output,
             stderr=self._errors,
             start_new_session=True,
-            preexec_fn=dies_with_parent(),
+            preexec_fn=_as_from_a_terminal(),
         )
         return self.process
 
