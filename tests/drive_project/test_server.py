@@ -131,9 +131,9 @@ def test_slow_readers_do_not_hold_up_short_requests(served):
     with ExitStack() as readers:
         for _ in range(5):
             readers.enter_context(served.begin("/stream"))
-        wait_until(lambda: served.open_streams() == 3, seconds=30, what="all stream threads busy")
+        wait_until(lambda: served.open_streams() == 3, seconds=5, what="all stream threads busy")
         for _ in range(20):
-            assert httpx.get(f"{served.url}/", timeout=20).is_success
+            assert httpx.get(f"{served.url}/", timeout=2).is_success
 
 
 def test_a_reader_who_leaves_gives_its_thread_back(served):

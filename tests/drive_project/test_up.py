@@ -32,7 +32,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDrive]:
 
 def refusal(server: RunningDrive) -> str:
     """What a launcher that cannot start says: one line, exit 1, nothing left behind."""
-    assert server.launch().wait(90) == 1
+    assert server.launch().wait(30) == 1
     assert not server.is_ready
     [line] = server.errors
     server.close()
@@ -80,7 +80,7 @@ def test_what_ends_make_ends_everything(tmp_path, number):
 
         drive.stop(number)
         wait_until(
-            lambda: not any(is_running(pid) for pid in pids), seconds=40, what="the end of all"
+            lambda: not any(is_running(pid) for pid in pids), seconds=10, what="the end of all"
         )
 
 
@@ -90,7 +90,7 @@ def test_after_the_launcher_is_killed_the_next_start_works(drive):
     pids = drive.all_pids()
 
     drive.stop(signal.SIGKILL)
-    wait_until(lambda: not any(is_running(pid) for pid in pids), seconds=30, what="no orphans")
+    wait_until(lambda: not any(is_running(pid) for pid in pids), seconds=5, what="no orphans")
     drive.start()
 
     # It found its data: there is an administrator.
@@ -104,7 +104,7 @@ def test_a_part_that_is_killed_is_started_again(running, part):
     os.kill(before[part], signal.SIGKILL)
 
     wait_until(
-        lambda: running.parts().get(part) not in (None, before[part]), seconds=40, what="a new one"
+        lambda: running.parts().get(part) not in (None, before[part]), seconds=10, what="a new one"
     )
     wait_until(
         lambda: httpx.get(f"{running.url}/readyz", timeout=10).status_code == 200,

@@ -12,10 +12,6 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwrig
 
 from tests.services.drive import PASSWORD, RunningDrive
 
-# What a page shows in the end; how soon is measured elsewhere, and this machine may be busy.
-PATIENCE_MS = 15_000
-expect.set_options(timeout=PATIENCE_MS)
-
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # A name that is not this machine to a browser: no WebCrypto, no clipboard there.
 PLAIN_HOST = "lan.test"
@@ -152,7 +148,7 @@ def window(browser: Browser, url: str, **options: Any) -> Iterator[Window]:
     """A window that must have nothing to complain about in the end."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
     context.add_init_script(REPORT_VIOLATIONS)
-    context.set_default_timeout(PATIENCE_MS)
+    context.set_default_timeout(15_000)
     opened = Window(context, url)
     opened.watch()
     try:

@@ -184,7 +184,7 @@ def test_a_dropped_folder_arrives_whole(tab, tmp_path):
     tab.row("Photos").get_by_role("link").click()
     # The first hundred are in the page; the rest comes when the end is in sight.
     tab.page.locator("#more").scroll_into_view_if_needed()
-    tab.wait_until(lambda: len(tab.names()) == 131, seconds=40, what="all rows of the folder")
+    tab.wait_until(lambda: len(tab.names()) == 131, seconds=10, what="all rows of the folder")
     assert tab.names() == ["2025", *(f"{number:03}.jpg" for number in range(130))]
     tab.row("2025").get_by_role("link").click()
     expect(tab.row("empty")).to_be_visible()
@@ -294,19 +294,19 @@ def test_a_second_tab_sees_every_change_within_a_second(windows, person, tmp_pat
     expect(mine.row("live.txt")).to_be_visible()
     shown_at = time.time() * 1000
     expect(other.row("live.txt")).to_be_visible()
-    assert other.run("() => window.seen['live.txt']") - shown_at < 10_000
+    assert other.run("() => window.seen['live.txt']") - shown_at < 1000
 
     other.row("live.txt").focus()
     mine.act("live.txt", "Rename")
     mine.page.keyboard.press("Control+a")
     mine.page.keyboard.type("zebra.txt")
     mine.page.keyboard.press("Enter")
-    expect(other.row("zebra.txt")).to_be_visible()
+    expect(other.row("zebra.txt")).to_be_visible(timeout=2000)
     # What another device does takes the focus from nobody.
     expect(other.row("zebra.txt")).to_be_focused()
 
     mine.act("zebra.txt", "Delete")
-    expect(other.page.get_by_text("Your drive is empty")).to_be_visible()
+    expect(other.page.get_by_text("Your drive is empty")).to_be_visible(timeout=2000)
 
 
 def test_the_list_is_used_by_keys_alone(tab, tmp_path):

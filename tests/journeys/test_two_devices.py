@@ -266,7 +266,7 @@ def test_a_server_restart_in_the_middle_costs_only_time(laptop, phone, server, h
     wait_for_objects(server, objects + 3, laptop)
     pids = server.all_pids()
     server.stop(how)
-    wait_until(lambda: not any(is_running(pid) for pid in pids), seconds=40, what="its end")
+    wait_until(lambda: not any(is_running(pid) for pid in pids), seconds=10, what="its end")
     (laptop.folder / "written while it was away.txt").write_text("later")
     server.start()
 

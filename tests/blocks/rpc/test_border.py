@@ -206,7 +206,7 @@ def test_a_service_that_is_away_is_a_passing_fault_and_found_again() -> None:
     began = time.monotonic()
     with pytest.raises(ServiceUnavailable) as heard:
         away.stats()
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 10
     assert heard.value.extra["retry_after_seconds"] > 0
 
     with serving(FakeBlockService(), address=address):
@@ -244,7 +244,7 @@ def test_a_call_ends_at_its_deadline_and_is_not_repeated(monkeypatch: pytest.Mon
         began = time.monotonic()
         with pytest.raises(ServiceUnavailable):
             away.stats()
-        assert time.monotonic() - began < 9
+        assert time.monotonic() - began < 3
         goes_on.set()
     assert service.asked == 1
 
