@@ -249,7 +249,7 @@ def main() -> None:
         os.environ["REDIS_URL"] = stack.enter_context(PrivateRedis()).url
         os.environ["LOG_LEVEL"] = "WARNING"
         if chosen.postgres:
-            server = stack.enter_context(PrivatePostgres())
+            server = stack.enter_context(PrivatePostgres(is_durable=True))
             for variable, name in (("DATABASE_URL", "files"), ("BLOCKS_DATABASE_URL", "blocks")):
                 with psycopg.connect(f"{server.url}postgres", autocommit=True) as connection:
                     connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))

@@ -56,7 +56,7 @@ class Production:
 
     def __enter__(self) -> Self:
         with self._stack:
-            self.postgres = self._stack.enter_context(PrivatePostgres())
+            self.postgres = self._stack.enter_context(PrivatePostgres(is_durable=True))
             for name in ("files", "blocks"):
                 with psycopg.connect(self.postgres.url + "postgres", autocommit=True) as admin:
                     admin.execute(f"CREATE DATABASE {name}")

@@ -25,6 +25,8 @@ REMEDY = (
     "(or: apt-get install postgresql)"
 )
 
+FAST = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+
 
 def _system_folders() -> list[Path]:
     """Folders with the system's own programs: those on PATH, then the newest Debian ones."""
@@ -51,11 +53,12 @@ def _wheel_folder() -> Path | None:
 class PrivatePostgres:
     """A PostgreSQL with a superuser `drive` and no password, for one test run.
 
-    It promises nothing about a power cut (fsync is off), everything about concurrency.
-    `url` ends where a database's name begins.
+    It promises everything about concurrency and, unless is_durable, nothing about a crash: a
+    commit that was answered may be gone after `kill`. `url` ends where a database's name begins.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_durable: bool = False) -> None:
+        self._durability = () if is_durable else FAST
         self._folder = Path(tempfile.mkdtemp(prefix="drive-postgres-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._as_user: dict[str, Any] = {
@@ -177,9 +180,8 @@ class PrivatePostgres:
                 [
                     programs / "postgres",
                     *("-D", data, "-k", self._folder, "-h", "127.0.0.1", "-p", str(port)),
-                    *("-c", "fsync=off", "-c", "synchronous_commit=off"),
-                    *("-c", "full_page_writes=off", "-c", "shared_buffers=64MB"),
-                    *("-c", "max_connections=100"),
+                    *("-c", "shared_buffers=64MB", "-c", "max_connections=100"),
+                    *self._durability,
                 ],
                 stdout=output,
                 stderr=subprocess.STDOUT,
