@@ -1,4 +1,4 @@
-"""Devices: sign in, list, rename, revoke, sign out."""
+"""Devices: sign in, list, rename, revoke, sign out, and what each has of a file."""
 
 from collections.abc import Collection
 from typing import Any
@@ -18,6 +18,7 @@ from drive_project.common.errors import (
     NotFound,
     TooManyRequests,
 )
+from files import queries
 from files.api import schemas
 from files.api.items import (
     DEVICE_LIST,
@@ -35,6 +36,7 @@ from files.models import DeviceKind, UserDevice
 from files.services import devices
 
 DONE = OpenApiResponse(description="Done.")
+_HOLDERS_LIST = "files.devices"
 MAX_DEVICE_NAME = 100
 
 
@@ -172,9 +174,48 @@ class ThisDeviceView(APIView):
         return Response(status=204)
 
 
+class FileDevicesView(APIView):
+    """/files/{id}/devices"""
+
+    @extend_schema(
+        summary="What each of the caller's sync devices has of a file",
+        parameters=[PageQuery],
+        responses=schemas.answers(schemas.HolderPage, InvalidCursor, NotFound),
+    )
+    def get(self, request: Request, file_id: UUID) -> Response:
+        query = parsed(PageQuery, request.query_params)
+        this = device_of(request)
+        page = queries.holders_of(
+            this.user,
+            file_id,
+            after=decode_place(query["cursor"], _HOLDERS_LIST),
+            limit=query["limit"],
+        )
+        online = devices.online_among(holder.device for holder in page.items)
+        return Response(
+            {
+                "items": [
+                    {
+                        "device_id": holder.device.pk,
+                        "name": holder.device.name,
+                        "last_sync_time": holder.device.last_sync_time,
+                        "last_seen_at": holder.device.last_seen_at,
+                        "is_this": holder.device.pk == this.pk,
+                        "is_online": holder.device.pk in online,
+                        "has": holder.holding,
+                        "file_version_id": holder.file_version_id,
+                    }
+                    for holder in page.items
+                ],
+                "next_cursor": encode_place(page.next_place, _HOLDERS_LIST),
+            }
+        )
+
+
 urlpatterns = [
     path("devices", DevicesView.as_view()),
     path("devices/sign-in", SignInView.as_view()),
     path("devices/this", ThisDeviceView.as_view()),
     path("devices/<uuid:device_id>", DeviceView.as_view()),
+    path("files/<uuid:file_id>/devices", FileDevicesView.as_view()),
 ]

@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from drive_project.common.errors import DriveError, InvalidRequest, NotAuthenticated
 from files.models import ChangeAction, DeviceKind, Role
+from files.queries import Holding
 
 
 class Shape(serializers.Serializer[Any]):
@@ -217,6 +218,22 @@ class DeviceShape(Shape):
 
 class DevicePage(Shape):
     items = DeviceShape(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class HolderShape(Shape):
+    device_id = serializers.UUIDField()
+    name = serializers.CharField()
+    last_sync_time = serializers.DateTimeField(allow_null=True)
+    last_seen_at = serializers.DateTimeField(allow_null=True)
+    is_this = serializers.BooleanField()
+    is_online = serializers.BooleanField()
+    has = serializers.ChoiceField([holding.value for holding in Holding])
+    file_version_id = serializers.UUIDField(allow_null=True, help_text="null: not known")
+
+
+class HolderPage(Shape):
+    items = HolderShape(many=True)
     next_cursor = serializers.CharField(allow_null=True)
 
 

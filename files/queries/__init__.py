@@ -5,6 +5,7 @@ ancestry: who lies above and below whom; what is live
 names: which names and ids are taken
 listings: the children of a folder, the trash
 changes: the journal since a cursor, snapshots, digests
+holders: which devices have a file's current content
 """
 
 from files.queries.access import (
@@ -44,6 +45,7 @@ from files.queries.changes import (
     snapshot,
     tree_digest,
 )
+from files.queries.holders import Holder, Holders, Holding, holders_of
 from files.queries.listings import Children, Sort, Trash, TrashedItem, children, trash
 from files.queries.names import free_name, item_named, items_named, taken_ids
 
@@ -51,6 +53,9 @@ __all__ = [
     "ChangesPage",
     "Children",
     "Digest",
+    "Holder",
+    "Holders",
+    "Holding",
     "SnapshotPage",
     "SnapshotPlace",
     "Sort",
@@ -66,6 +71,7 @@ __all__ = [
     "get_file",
     "get_folder",
     "get_namespace",
+    "holders_of",
     "is_below",
     "is_live",
     "item_named",

@@ -96,6 +96,7 @@ def test_answers_have_the_shapes_of_the_document(api, laptop, phone, root, make,
     assert len(get("/folders/root/children", "/folders/{folder_id}/children")["items"]) == 2
     get(f"{one}/path", "/folders/{folder_id}/path")
     get(f"/files/{file.pk}", "/files/{file_id}")
+    assert get(f"/files/{file.pk}/devices", "/files/{file_id}/devices")["items"]
     assert get("/changes")["entries"]
     get("/changes/latest")
     get("/changes/snapshot", namespace=namespace_id)
