@@ -7,6 +7,7 @@ perhaps after a later one: receivers take that without harm.
 
     topic      payload                                                receiver
     changed    {"namespace_id", "seq"}                                files.events
+    revoked    {"device_id"}                                          files.events
     committed  {"versions": [[version_id, file_id, namespace_id], …]}  Block Service
     released   {"versions": [version_id, …]}                          Block Service
 """
@@ -27,10 +28,11 @@ from files import events
 from files.models import OutboxMessage
 
 CHANGED = "changed"
+REVOKED = "revoked"
 COMMITTED = "committed"
 RELEASED = "released"
 # Blocks before signals: a device that is woken asks for what was committed.
-TOPICS = (COMMITTED, RELEASED, CHANGED)
+TOPICS = (COMMITTED, RELEASED, REVOKED, CHANGED)
 MAX_ERROR_LENGTH = 200
 
 # Versions in one message: what the Block Service settles in one call.
@@ -51,6 +53,11 @@ logger = logging.getLogger(__name__)
 def add_changed(namespace_id: UUID, seq: int) -> None:
     """Tell the devices that a namespace has come to this seq."""
     _add_now(CHANGED, [{"namespace_id": str(namespace_id), "seq": seq}])
+
+
+def add_revoked(device_id: UUID) -> None:
+    """Have the open connections of a device closed."""
+    _add_now(REVOKED, [{"device_id": str(device_id)}])
 
 
 def add_committed(placements: Iterable[tuple[UUID, UUID, UUID]]) -> None:
@@ -151,12 +158,15 @@ def _deliver(messages: Sequence[OutboxMessage]) -> None:
     """Deliver messages, then forget them: the other order could lose one."""
     settlements: list[Settlement] = []
     heads: dict[UUID, int] = {}
+    revoked: list[UUID] = []
     for message in messages:
         payload = message.payload
         match message.topic:
             case "changed":
                 namespace_id = UUID(payload["namespace_id"])
                 heads[namespace_id] = max(heads.get(namespace_id, 0), payload["seq"])
+            case "revoked":
+                revoked.append(UUID(payload["device_id"]))
             case "committed":
                 settlements += [
                     Settlement(
@@ -176,6 +186,8 @@ def _deliver(messages: Sequence[OutboxMessage]) -> None:
         get_block_service().settle_versions(
             settlements=settlements[start : start + VERSIONS_AT_ONCE]
         )
+    for device_id in revoked:
+        events.publish_device_revoked(device_id)
     for namespace_id, seq in heads.items():
         events.publish_changed(namespace_id, seq)
     if messages:

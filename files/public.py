@@ -95,6 +95,15 @@ def signed_in_devices(device_ids: Collection[UUID]) -> set[UUID]:
     }
 
 
+def revoked_since(moment: datetime) -> set[UUID]:
+    """The devices that were signed out after this moment, or not long before it."""
+    return set(
+        UserDevice.objects.filter(revoked_at__gte=moment - CLOCK_MARGIN).values_list(
+            "pk", flat=True
+        )
+    )
+
+
 def members_of(namespace_ids: Collection[UUID]) -> dict[UUID, set[UUID]]:
     """Who can read each of these namespaces now, by namespace."""
     members: dict[UUID, set[UUID]] = {}

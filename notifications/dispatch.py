@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.conf import settings
+from django.db import Error as DatabaseFault
 from django.utils import timezone
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -25,6 +26,9 @@ from notifications.presence import Connected, Presence
 
 # A Redis that neither answers nor closes is taken for dead after this.
 REDIS_TIMEOUT_SECONDS = BLOCK_SECONDS + 5
+# A device that was signed out is promised to be cut off within 2 seconds. The event says so
+# at once; the database is asked this often, since a Redis that is away says nothing.
+REVOCATIONS_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +62,7 @@ class Dispatcher:
         """Begin to read events; connections may come before the first is read."""
         self._spawn(self._intake.run())
         self._spawn(self._renew_presence())
+        self._spawn(self._watch_revocations())
 
     async def close(self) -> None:
         """End all that `start` began."""
@@ -107,9 +112,7 @@ class Dispatcher:
                 case Changed(namespace_id, seq):
                     heads[namespace_id] = max(seq, heads.get(namespace_id, 0))
                 case DeviceRevoked(device_id):
-                    for details in self.connections:
-                        if details.device_id == device_id:
-                            details.inbox.end(Ending.REVOKED)
+                    self._end_revoked({device_id})
                 case Connected():
                     for details in presence.leave_behind(self.connections, event):
                         details.inbox.end(Ending.REPLACED)
@@ -134,6 +137,25 @@ class Dispatcher:
             if details.device_id in signed_in:
                 details.compare(heads[details.user_id])
             else:
+                details.inbox.end(Ending.REVOKED)
+
+    async def _watch_revocations(self) -> None:
+        since = timezone.now()
+        while True:
+            await asyncio.sleep(REVOCATIONS_SECONDS)
+            if not self.connections:
+                continue
+            asked_at = timezone.now()
+            try:
+                self._end_revoked(await self.ask(public.revoked_since, since))
+                since = asked_at
+            except DatabaseFault as error:
+                # It sees that nobody is let in meanwhile; the next question reaches back.
+                logger.warning("notifications: revocations are not known: %r", error)
+
+    def _end_revoked(self, device_ids: Collection[UUID]) -> None:
+        for details in self.connections if device_ids else ():
+            if details.device_id in device_ids:
                 details.inbox.end(Ending.REVOKED)
 
     async def _renew_presence(self) -> None:

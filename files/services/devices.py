@@ -19,7 +19,7 @@ from drive_project.common.errors import (
     TooManyRequests,
 )
 from drive_project.common.tokens import new_token, token_digest
-from files import events
+from files import events, outbox
 from files.models import DeviceKind, User, UserDevice
 from files.queries.pages import Place, newest_first
 
@@ -185,5 +185,4 @@ def revoke_device(*, user: User, device_id: UUID) -> None:
         device = get_device(user, device_id)
         device.revoked_at = timezone.now()
         device.save(update_fields=["revoked_at"])
-        # Robust: it is revoked, and every request sees that, whether or not the signal goes out.
-        transaction.on_commit(lambda: events.publish_device_revoked(device.pk), robust=True)
+        outbox.add_revoked(device.pk)

@@ -4,10 +4,12 @@ import time
 
 import pytest
 import redis as redis_client
+from websockets.exceptions import ConnectionClosed
 
 from drive_project.common.errors import ServiceUnavailable
 from files import events
 from files.models import OutboxMessage
+from files.services.devices import revoke_device
 from tests.services.redis import PrivateRedis
 
 
@@ -86,6 +88,24 @@ def test_a_device_connects_and_catches_up_without_redis(
     with fragile_server.socket(phone) as socket:
         assert list(socket.hear(within=3)["heads"].values()) == [2]
     assert fragile_server.poll(phone, cursor=cursor).json()["result"] == "changes"
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+def test_a_device_revoked_while_redis_is_away_is_cut_off_all_the_same(
+    fragile_server, redis, alice, phone, laptop, cursor, kill
+):
+    with fragile_server.socket(phone) as lost, fragile_server.socket(laptop) as kept:
+        lost.hear()
+        kept.hear()
+        redis.stop(kill=kill)
+        revoke_device(user=alice, device_id=phone.pk)
+        with pytest.raises(ConnectionClosed) as closed:
+            lost.hear(within=5)
+        assert closed.value.rcvd.code == 4401
+        with pytest.raises(TimeoutError):
+            kept.hear(within=0.2)
+    # And those who hear Redis only later are told by the outbox.
+    assert OutboxMessage.objects.get(topic="revoked").payload == {"device_id": str(phone.pk)}
 
 
 def test_an_event_that_cannot_be_announced_is_an_error_soon(fragile_server, redis, phone):
