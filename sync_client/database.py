@@ -10,9 +10,12 @@ from contextlib import contextmanager
 
 from sync_client.errors import MustStop, StateDamaged
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # From the schema of this version to the next: what was agreed on is kept.
-_UPGRADES = {1: "ALTER TABLE remote ADD COLUMN is_damaged INTEGER NOT NULL DEFAULT 0"}
+_UPGRADES = {
+    1: "ALTER TABLE remote ADD COLUMN is_damaged INTEGER NOT NULL DEFAULT 0",
+    2: "CREATE INDEX local_rules ON local (local_id) WHERE name_key = '.driveignore'",
+}
 
 # In `meta`, while a folder whose state was damaged is being merged anew.
 REBUILT = "rebuilt"
@@ -39,6 +42,7 @@ CREATE INDEX local_by_place ON local (parent_id, name_key);
 CREATE INDEX local_by_inode ON local (inode);
 CREATE INDEX local_racy ON local (local_id) WHERE is_racy;
 CREATE INDEX local_set_aside ON local (local_id) WHERE set_aside IS NOT NULL;
+CREATE INDEX local_rules ON local (local_id) WHERE name_key = '.driveignore';
 
 CREATE TABLE synced (
     item_id TEXT PRIMARY KEY, local_id INTEGER NOT NULL UNIQUE, parent_id TEXT,

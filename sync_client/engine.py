@@ -10,7 +10,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sync_client import apply_books, apply_disk, apply_files, apply_recovery, apply_server, rail
+from sync_client import (
+    apply_books,
+    apply_disk,
+    apply_files,
+    apply_recovery,
+    apply_server,
+    rail,
+    selection,
+    viewing,
+)
 from sync_client.database import REBUILT, state_errors
 from sync_client.errors import MustStop, SyncError, Transient
 from sync_client.feed import Feed
@@ -20,7 +29,10 @@ from sync_client.pending import Pending, Problem, Status, read_status
 from sync_client.planner import plan
 from sync_client.ports import Api, Clock, FileSystem, Path, Randomness, Transfers
 from sync_client.scanner import scan_everything, scan_folders
+from sync_client.selection import Wishes
 from sync_client.trees import Trees
+from sync_client.view import View
+from sync_client.viewing import RulesReader
 from sync_client.workbench import Workbench
 
 __all__ = [
@@ -64,6 +76,8 @@ class CycleResult:
 class Engine:
     """Keeps one folder of the disk and one of the server the same.
 
+    wishes: what the person who uses this device wants to be left out; may be set between
+    cycles.
     One thread at a time; `status` may be asked from any. on_progress is called after every
     step worth showing, on the engine's thread.
     """
@@ -79,7 +93,10 @@ class Engine:
         randomness: Randomness,
         device_name: str,
         on_progress: Callable[[], None] = lambda: None,
+        wishes: Wishes | None = None,
     ) -> None:
+        self.wishes = wishes or Wishes()
+        self._rules = RulesReader(trees, fs, clock)
         self._trees = trees
         self._fs = fs
         self._clock = clock
@@ -127,6 +144,7 @@ class Engine:
         self._has_recovered = True
         self._bench.look_again(*dirty)
         self._look()
+        selection.select_again(self._trees, self.wishes.deselected)
         if pull or is_first or self._rests or self._trees.meta("cursor") is None:
             self._feed.pull()
             self._feed.check_digest()
@@ -146,6 +164,11 @@ class Engine:
         return read_status(self._trees)
 
     @property
+    def view(self) -> View:
+        """What is followed at present. From any thread."""
+        return self._trees.view
+
+    @property
     def cursor(self) -> str | None:
         """The place in the server's journal up to which everything is known here."""
         return self._trees.meta("cursor")
@@ -161,9 +184,10 @@ class Engine:
     def _work(self) -> CycleResult:
         done = 0
         for _ in range(MAX_ROUNDS):
+            self._follow()
             operations, ruling = self._plan()
             self._rests = ruling.rest_ns > 0
-            if not operations:
+            if not operations and not self._deselect():
                 break
             # Gone in the middle, a disk must not look like a folder that was emptied.
             self._fs.check_root()
@@ -182,7 +206,9 @@ class Engine:
         waits = None if due_ns is None else max(0.0, (due_ns - self._clock.now_ns()) / 1e9)
         if self._rests:
             waits = min(ruling.rest_ns / 1e9, waits or math.inf)
-        is_finished = not self._rests and not self._trees.has_busy_entries()
+        if (racy_ns := selection.waits_ns(self._trees, self.wishes.deselected)) is not None:
+            waits = min(racy_ns / 1e9, waits or math.inf)
+        is_finished = not self._rests and not self._trees.has_busy_entries() and racy_ns is None
         if is_finished and self._trees.meta(REBUILT) is not None:
             self._trees.set_meta(REBUILT, None)
         return CycleResult(
@@ -192,6 +218,17 @@ class Engine:
             held_deletions=ruling.held,
             operations=done,
         )
+
+    def _follow(self) -> None:
+        """Before each plan: what the rules say, and what they let in that was not looked at."""
+        selection.leave_out_absent(self._trees, self.wishes.deselected)
+        while folders := viewing.refresh(self._trees, self._rules, device_rules=self.wishes.ignore):
+            self._bench.look_again(*folders)
+            self._look()
+
+    def _deselect(self) -> bool:
+        """Leave out what was deselected, as far as the server has all of it."""
+        return selection.release(self._trees, self._fs, self._clock, self.wishes.deselected)
 
     def _plan(self) -> tuple[list[Operation], rail.Ruling]:
         trees = self._trees

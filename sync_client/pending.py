@@ -12,7 +12,9 @@ from sync_client.database import REBUILT
 from sync_client.names import REFUSALS, printable
 from sync_client.nodes import Intent, RemoteItem, RemoteRoot
 from sync_client.ports import Clock, Path, Randomness, Signature
+from sync_client.selection import Waiting, waiting_in
 from sync_client.trees import Trees, local_path, remote_path
+from sync_client.view import IGNORED
 
 # The server remembers the key of a completed request this long.
 OP_ID_KEPT_NS = 30 * 24 * 3600 * 1_000_000_000
@@ -133,7 +135,7 @@ def status_in(connection: sqlite3.Connection, root: RemoteRoot) -> Status:
         " AND remote.version_id IS NOT synced.version_id"
     ).fetchone()
     conflicts = rows(
-        "SELECT count(*) FROM local WHERE kind = 'file'"
+        "SELECT count(*) FROM local WHERE kind = 'file' AND set_aside IS NULL"
         " AND instr(name, CAST(' (conflicted copy, ' AS BLOB))"
     ).fetchone()[0]
     held = rail.held(connection)
@@ -141,11 +143,16 @@ def status_in(connection: sqlite3.Connection, root: RemoteRoot) -> Status:
     problems = [
         Problem(printable(local_path(connection, local_id)), code, message)
         for local_id, code, message in rows(
-            "SELECT local_id, set_aside, NULL FROM local WHERE set_aside IS NOT NULL"
+            "SELECT local_id, set_aside, NULL FROM local"
+            "  WHERE set_aside IS NOT NULL AND set_aside <> ?"
             " UNION ALL SELECT local_id, code, message FROM unreadable"
             " UNION ALL SELECT local_id, code, message FROM dirty_locals"
-            "  WHERE code IS NOT NULL"
+            "  WHERE code IS NOT NULL",
+            (IGNORED,),
         ).fetchall()
+    ]
+    problems += [
+        Problem(each.folder, "deselected-kept", _kept_for(each)) for each in waiting_in(connection)
     ]
     for item_id, local_id, code, message in rows(
         "SELECT item_id, local.local_id, code, message FROM dirty_items"
@@ -171,6 +178,12 @@ def status_in(connection: sqlite3.Connection, root: RemoteRoot) -> Status:
             key=lambda problem: problem.path,
         ),
     )
+
+
+def _kept_for(waiting: Waiting) -> str:
+    names = ", ".join(waiting.paths[:3])
+    more = f" and {waiting.count - 3} more" if waiting.count > 3 else ""
+    return f"Deselected, but kept for what is not on the server as it is here: {names}{more}."
 
 
 def _members(value: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Ancestors and names decide here; whose content wins is `compare.py`. The decisio
 in docs/engine.md, with the names of the conflicts.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -16,6 +17,7 @@ from sync_client import compare, rail
 from sync_client.names import is_parked, name_key, refusal_of_remote
 from sync_client.nodes import ROOT_ID, Entry, LocalNode, RemoteItem, SyncedItem
 from sync_client.operations import Action, Conflict, Operation
+from sync_client.ports import Path
 from sync_client.trees import Trees
 
 # Operations of one plan; a larger piece of work takes several.
@@ -57,6 +59,7 @@ Outcome = Operation | Verdict
 _Waits = dict[int | str, tuple[int | str, bool]]
 
 _DELETING = frozenset({Action.DELETE_LOCAL, Action.DELETE_REMOTE})
+_BRINGING = frozenset({Action.DOWNLOAD, Action.CREATE_LOCAL})
 
 
 def plan(trees: Trees, *, now_ns: int, limit: int = MAX_OPERATIONS) -> Plan:
@@ -81,7 +84,11 @@ class _Planner:
         # disk, a text an item of the server: what is to move or to be created.
         self._local_waits: _Waits = {}
         self._remote_waits: _Waits = {}
-        self._in_view: dict[str, bool] = {}
+        # Where folders of the server are in the linked one; None if not, or not followed.
+        self._paths: dict[str, Path | None] = {}
+        self._deselected: dict[str, bool] = {}
+        # Nodes of folders that were deselected: removed here, and kept by the server.
+        self._leaves: set[int] = set()
         self._subtrees: dict[str, _Subtree] = {}
         # Of a deleted folder, something in it that is about to be moved out.
         self._leaving: dict[str, str] = {}
@@ -94,12 +101,56 @@ class _Planner:
         for entry in self._trees.dirty_entries(now_ns=now_ns, folders=False):
             self._take(entry)
         found = self._plan
-        found.ruling = rail.judge(self._trees, found.deletions, now_ns=now_ns)
-        if not found.ruling.lets_through:
-            found.operations = [each for each in found.operations if each.action not in _DELETING]
+        if self._leaves:
+            # Not a deletion by anybody. What is one waits until all of this has left.
+            found.ruling = rail.as_before(self._trees)
+            others: Set[int] | None = self._leaves
+        else:
+            found.ruling = rail.judge(self._trees, found.deletions, now_ns=now_ns)
+            others = None if found.ruling.lets_through else frozenset()
+        if others is not None:
+            found.operations = [
+                each
+                for each in found.operations
+                if each.action not in _DELETING or each.local_id in others
+            ]
+        found.operations = self._rules_first(found.operations, now_ns=now_ns)
         if not found.operations and (parked := self._break_circle()) is not None:
             found.operations.append(parked)
         return found
+
+    def _rules_first(self, operations: list[Operation], *, now_ns: int) -> list[Operation]:
+        """Bring no files here whose rules, on the way too, may say that they are ignored."""
+        coming = [
+            item for item in self._trees.rules_to_fetch(now_ns=now_ns) if self._is_in_view(item)
+        ]
+        needed = {item_id for item in coming for item_id in self._chain(item.item_id)}
+        urgent = {
+            each.item_id
+            for each in operations
+            if each.action in _BRINGING and each.item_id in needed
+        }
+        if not urgent:
+            # None, or they cannot be had: nothing else waits for that.
+            return operations
+        ruled = {item.parent_id for item in coming}
+        return [
+            each
+            for each in operations
+            if each.action not in _BRINGING
+            or each.item_id in urgent
+            or ruled.isdisjoint(self._chain(each.item)[1:])
+        ]
+
+    def _chain(self, item_id: str) -> list[str]:
+        """An item and the folders that it is in, upwards."""
+        chain: list[str] = []
+        here: str | None = item_id
+        while here is not None and here not in chain:
+            chain.append(here)
+            item = self._trees.remote(here)
+            here = item.parent_id if item is not None else None
+        return chain
 
     def _depth(self, entry: Entry) -> int:
         """How deep a folder is, so that its parents come first."""
@@ -153,6 +204,9 @@ class _Planner:
             outcome = self._gone_on_disk(remote, synced)
         else:
             return Operation(Action.FORGET, synced.item_id, synced.local_id)
+        if entry.remote is not None and self._is_deselected(entry.remote):
+            self._leaves.add(synced.local_id)
+            return outcome
         # What must be read first may turn out to be one: counted too, so none slips through.
         if isinstance(outcome, Verdict) or outcome.action in {*_DELETING, Action.HASH}:
             self._plan.deletions.append(synced.local_id)
@@ -201,9 +255,8 @@ class _Planner:
         if self._is_local_below(home, local.local_id):
             self._wait_for_folder_here(local, home)
             return Verdict.WAIT
-        for other in self._trees.local_in_place(home, name_key(remote.name)):
-            if other.local_id != local.local_id:
-                return self._occupied_on_disk(local, remote, other)
+        if (other := self._holder(home, remote.name, but=local)) is not None:
+            return self._occupied_on_disk(local, remote, other)
         return Operation(
             Action.MOVE_LOCAL,
             remote.item_id,
@@ -212,6 +265,16 @@ class _Planner:
             parent_local_id=home,
             name=remote.name,
         )
+
+    def _holder(self, home: int, name: str, *, but: LocalNode | None) -> LocalNode | None:
+        """Who has a name here: of several that differ in case, the one that may leave it."""
+        found = [
+            each
+            for each in self._trees.local_in_place(home, name_key(name))
+            if but is None or each.local_id != but.local_id
+        ]
+        known = (each for each in found if self._trees.synced_of_local(each.local_id) is not None)
+        return next(known, found[0] if found else None)
 
     def _occupied_on_disk(
         self, local: LocalNode | None, remote: RemoteItem, other: LocalNode
@@ -330,6 +393,9 @@ class _Planner:
 
     def _new_local_meets(self, local: LocalNode, other: RemoteItem) -> Outcome:
         synced = self._trees.synced(other.item_id)
+        if synced is None and not self._is_in_view(other):
+            # What has the name there is not followed here, so the two cannot become one.
+            return self._aside(local, None, Conflict.CREATE_CREATE)
         if synced is None:
             return self._create_create(local, other)
         its_node = self._trees.local(synced.local_id)
@@ -431,7 +497,7 @@ class _Planner:
             if remote.parent_id is not None:
                 self._local_waits[remote.item_id] = (remote.parent_id, False)
             return Verdict.WAIT
-        for other in self._trees.local_in_place(home, name_key(remote.name)):
+        if (other := self._holder(home, remote.name, but=None)) is not None:
             return self._occupied_on_disk(None, remote, other)
         return self._create_local(remote)
 
@@ -524,6 +590,9 @@ class _Planner:
         synced = self._trees.synced(child.item_id)
         if synced is None or compare.is_moved_remotely(child, synced):
             return _Subtree.UNSEEN
+        if not self._is_in_view(child):
+            # Not here because it is not followed, not because somebody deleted it.
+            return _Subtree.UNSEEN
         if self._trees.local(synced.local_id) is not None:
             return _Subtree.LEAVING
         if not child.is_folder:
@@ -586,9 +655,23 @@ class _Planner:
             return True
         if item.parent_id is None:
             return False
-        if item.parent_id not in self._in_view:
-            self._in_view[item.parent_id] = self._trees.in_view(item.parent_id)
-        return self._in_view[item.parent_id]
+        if item.item_id in self._trees.view.deselected:
+            return False
+        if item.parent_id not in self._paths:
+            self._paths[item.parent_id] = self._trees.path_in_view(item.parent_id)
+        home = self._paths[item.parent_id]
+        return home is not None and not self._trees.view.ignores(
+            (*home, item.name), is_folder=item.is_folder
+        )
+
+    def _is_deselected(self, item: RemoteItem) -> bool:
+        if item.item_id in self._trees.view.deselected:
+            return True
+        if item.parent_id is None:
+            return False
+        if item.parent_id not in self._deselected:
+            self._deselected[item.parent_id] = self._trees.is_deselected(item.parent_id)
+        return self._deselected[item.parent_id]
 
     def _live(self, item_id: str) -> RemoteItem | None:
         item = self._trees.remote(item_id)

@@ -111,6 +111,20 @@ def confirm(trees: Trees, count: int) -> None:
         _store(trees, replace(burst, confirmed=burst.total - beyond))
 
 
+def leave(trees: Trees, local_ids: Sequence[int]) -> None:
+    """These nodes are no longer synced, and were not deleted: they do not count as gone."""
+    burst = _last(trees)
+    if burst is not None and local_ids:
+        old = sum(1 for local_id in local_ids if local_id < burst.first_new_id)
+        _store(trees, replace(burst, size=burst.size - old))
+
+
+def as_before(trees: Trees) -> Ruling:
+    """No ruling: nothing is judged now."""
+    burst = _last(trees)
+    return Ruling(burst, held=burst.held if burst is not None else 0)
+
+
 def _is_most(count: int, of_all: int) -> bool:
     return count > HOLD_ABOVE_ITEMS and 2 * count > of_all
 

@@ -17,6 +17,7 @@ from sync_client.names import REFUSALS, refusal
 from sync_client.nodes import ROOT_ID, LocalNode
 from sync_client.ports import Clock, FileSystem, Kind, Observation, Path, Signature
 from sync_client.trees import Trees
+from sync_client.view import IGNORED
 
 # A hash taken this soon after a write may be of the content before a further write that
 # left the same time stamp: coarse clocks count in whole milliseconds, or seconds.
@@ -62,7 +63,18 @@ def scan_folders(trees: Trees, fs: FileSystem, clock: Clock, folders: Iterable[P
             known = path
             while (local_id := trees.local_id_at(known)) is None:
                 known = known[:-1]
-            run.visit(local_id, known)
+            node = trees.local(local_id)
+            if node is None or node.set_aside != IGNORED:
+                run.visit(local_id, known)
+        return run.finish(clock.now_ns())
+
+
+def scan_below(trees: Trees, fs: FileSystem, clock: Clock, folder: Path) -> Scan:
+    """Compare a folder, if it is known, with all that is in it. Raises RootMissing."""
+    with trees.transaction(), fs.one_root():
+        run = _Run(trees, fs, is_recursive=True)
+        if (local_id := trees.local_id_at(folder)) is not None:
+            run.visit(local_id, folder)
         return run.finish(clock.now_ns())
 
 
@@ -139,6 +151,9 @@ class _Run:
             # Covered by something that is not ours: unknown, with all below it, not gone.
             self._trees.put_unreadable(node.local_id, seen.apart, REFUSALS[seen.apart])
             return
+        if node is not None and node.set_aside == IGNORED and node.kind is seen.kind:
+            # Whatever happens to it: it is not followed, nor what is in it.
+            return
         was_unreadable = node is not None and node.local_id in self._unreadable
         if was_unreadable and node is not None and seen.kind is Kind.FILE:
             self._trees.put_readable(node.local_id)
@@ -156,6 +171,19 @@ class _Run:
 
     def _appear(self, parent_id: int, here: Path, seen: Observation) -> None:
         """Something at a path where nothing of its kind was known."""
+        if self._trees.view.ignores(here, is_folder=seen.kind is Kind.FOLDER):
+            self._trees.put_local(
+                LocalNode(
+                    local_id=self._trees.new_local_id(),
+                    parent_id=parent_id,
+                    name=seen.name,
+                    kind=seen.kind,
+                    signature=seen.signature,
+                    content_hash=None,
+                    set_aside=IGNORED,
+                )
+            )
+            return
         node = self._moved_here(here, seen) or LocalNode(
             local_id=self._remembered_id(seen),
             parent_id=parent_id,
@@ -186,6 +214,9 @@ class _Run:
             return None
         for node in self._trees.local_by_identity(seen.signature):
             if node.kind is not seen.kind or node.local_id == ROOT_ID:
+                continue
+            if node.set_aside == IGNORED:
+                # Nothing was known of it, so nothing is to be kept.
                 continue
             old = self._trees.path_of(node.local_id)
             if old == here or old == here[: len(old)]:

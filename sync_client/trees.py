@@ -12,12 +12,14 @@ import os
 import pathlib
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 
 from sync_client.database import Database
+from sync_client.ignore import RULES_NAME
 from sync_client.names import name_key
 from sync_client.nodes import ROOT_ID, Entry, LocalNode, RemoteItem, RemoteRoot, SyncedItem
 from sync_client.ports import BlockRef, Kind, Path, Signature
+from sync_client.view import IGNORED, View, load_view
 
 _REMOTE = (
     "item_id, parent_id, name, is_folder, rev, version_id, content_hash, size_bytes, mtime_ns,"
@@ -36,6 +38,8 @@ _REMARK = (
     "ON CONFLICT DO UPDATE SET due_ns = CASE WHEN code IS NULL THEN due_ns ELSE 0 END,"
     " code = NULL, message = NULL"
 )
+# In `meta`, what this device follows.
+VIEW = "view"
 _KINDS = {kind.value: kind for kind in Kind}
 _REMOTE_COLUMNS = _REMOTE.count(",") + 1
 _LOCAL_COLUMNS = _LOCAL.count(",") + 1
@@ -72,6 +76,9 @@ class Trees:
             "SELECT max((SELECT max(local_id) FROM local), (SELECT max(local_id) FROM synced))"
         ).fetchone()[0]
         self._next_local_id = highest + 1
+        self._view = load_view(self.meta(VIEW))
+        # A folder has another path than when the rules were last applied to what is in it.
+        self.has_moved_folders = True
 
     def close(self) -> None:
         self.database.close()
@@ -88,6 +95,27 @@ class Trees:
             self._run("DELETE FROM meta WHERE key = ?", (key,))
         else:
             self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    @property
+    def view(self) -> View:
+        """What this device follows. What is out of it is in Local as one entry, set aside."""
+        return self._view
+
+    @contextmanager
+    def changing_view(self) -> Iterator[None]:
+        """A transaction in which `set_view` may be called."""
+        before = self._view
+        try:
+            with self.transaction():
+                yield
+        except BaseException:
+            self._view = before
+            raise
+
+    def set_view(self, view: View) -> None:
+        """Follow something else from now on; `viewing.py` makes the trees agree with it."""
+        self.set_meta(VIEW, view.dump())
+        self._view = view
 
     # Remote
 
@@ -127,9 +155,10 @@ class Trees:
         self.mark_item(item.item_id)
         if (
             item.is_folder
-            and (before is None or before.parent_id != item.parent_id)
-            and self.in_view(item.item_id) != was_in_view
+            and (before is None or (before.parent_id, before.name) != (item.parent_id, item.name))
+            and (self.view.rules or self.in_view(item.item_id) != was_in_view)
         ):
+            self.has_moved_folders = True
             # What lies below came into the linked folder, or left it, without a word of its own.
             for below in self.remote_below(item.item_id):
                 self.mark_item(below)
@@ -186,8 +215,10 @@ class Trees:
         self._run(
             "INSERT OR IGNORE INTO dirty_items SELECT item_id, 0, NULL, NULL FROM remote"
             " WHERE EXISTS (SELECT 1 FROM temp.snapshot JOIN remote AS old USING (item_id)"
-            " WHERE old.is_folder AND old.parent_id IS NOT temp.snapshot.parent_id)"
+            " WHERE old.is_folder AND (old.parent_id IS NOT temp.snapshot.parent_id"
+            " OR old.name IS NOT temp.snapshot.name))"
         )
+        self.has_moved_folders = True
         self._run("DELETE FROM remote")
         self._run(
             f"INSERT INTO remote ({_REMOTE}, name_key)"
@@ -219,18 +250,58 @@ class Trees:
         return [row[0] for row in rows]
 
     def in_view(self, item_id: str) -> bool:
-        """Whether an item of Remote lies in the linked folder (or is it)."""
+        """Whether an item of Remote lies in the linked folder (or is it), and is followed."""
+        return self.path_in_view(item_id) is not None
+
+    def path_in_view(self, item_id: str) -> Path | None:
+        """Where an item is in the linked folder; None if it is not there, or not followed."""
+        above: list[tuple[str, bool]] = []
+        seen: set[str] = set()
+        here: str | None = item_id
+        while here != self.root.folder_id:
+            if here is None or here in seen or here in self._view.deselected:
+                return None
+            row = self._run(
+                "SELECT parent_id, name, is_folder FROM remote WHERE item_id = ?", (here,)
+            ).fetchone()
+            if row is None:
+                return None
+            seen.add(here)
+            here = row[0]
+            above.append((row[1], bool(row[2])))
+        if self.remote(self.root.folder_id) is None:
+            return None
+        path: Path = ()
+        for name, is_folder in reversed(above):
+            path = (*path, name)
+            if self._view.ignores(path, is_folder=is_folder):
+                return None
+        return path
+
+    def is_deselected(self, item_id: str) -> bool:
+        """Whether an item is in a folder (or is one) that is not to be kept here."""
+        if not self._view.deselected:
+            return False
         seen: set[str] = set()
         here: str | None = item_id
         while here is not None and here not in seen:
-            row = self._run("SELECT parent_id FROM remote WHERE item_id = ?", (here,)).fetchone()
-            if row is None:
-                return False
-            if here == self.root.folder_id:
+            if here in self._view.deselected:
                 return True
             seen.add(here)
-            here = row[0]
+            item = self.remote(here)
+            here = item.parent_id if item is not None else None
         return False
+
+    def rules_to_fetch(self, *, now_ns: int) -> list[RemoteItem]:
+        """Files of rules whose content here is not the server's, and that can be fetched now."""
+        columns = _qualified("remote", _REMOTE)
+        rows = self._run(
+            f"SELECT {columns} FROM dirty_items JOIN remote USING (item_id)"
+            " LEFT JOIN synced USING (item_id) WHERE due_ns <= ? AND remote.name = ?"
+            " AND NOT remote.is_folder AND synced.version_id IS NOT remote.version_id",
+            (now_ns, RULES_NAME),
+        )
+        return [_remote_item(row) for row in rows]
 
     def remote_revisions(self) -> Iterator[tuple[str, int]]:
         """(item id, rev) of all items, for the digest."""
@@ -293,6 +364,7 @@ class Trees:
         before = self.local(node.local_id)
         if before is not None and (before.parent_id, before.name) != (node.parent_id, node.name):
             self._mark_neighbours(before)
+            self.has_moved_folders |= node.is_folder
         self._run(
             f"INSERT OR REPLACE INTO local ({_LOCAL}, name_key, is_racy)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -347,6 +419,14 @@ class Trees:
             (parent_id, name_key(name), os.fsencode(name)),
         ).fetchone()
         return row and _local_node(row)
+
+    def rules_files(self) -> list[LocalNode]:
+        """The files of rules on the disk that are followed themselves."""
+        rows = self._run(
+            f"SELECT {_LOCAL} FROM local WHERE name_key = '{RULES_NAME}'"
+            " AND kind = 'file' AND set_aside IS NULL"
+        )
+        return [node for node in map(_local_node, rows) if node.name == RULES_NAME]
 
     def put_unreadable(self, local_id: int, code: str, message: str) -> None:
         """A folder could not be listed: what is below stays as it was last seen."""
@@ -483,6 +563,19 @@ class Trees:
         else:
             self._run(f"INSERT INTO dirty_locals VALUES (?, 0, NULL, NULL) {_REMARK}", (local_id,))
 
+    def mark_everything(self) -> None:
+        """Compare all there is again, except what waits for a moment of its own."""
+        for table, source, key in (
+            ("dirty_items", "remote", "item_id"),
+            ("dirty_items", "synced", "item_id"),
+            ("dirty_locals", "local", "local_id"),
+        ):
+            unsynced = " AND local_id NOT IN (SELECT local_id FROM synced)"
+            self._run(
+                f"INSERT INTO {table} SELECT {key}, 0, NULL, NULL FROM {source}"
+                f" WHERE TRUE{unsynced if source == 'local' else ''} {_REMARK}"
+            )
+
     def clear(self, *, item_ids: Sequence[str] = (), local_ids: Sequence[int] = ()) -> None:
         """These are the same everywhere, or nothing needs to be done about them."""
         run = self.database.connection.executemany
@@ -561,8 +654,31 @@ class Trees:
     def is_settled(self) -> bool:
         """Whether nothing has to be compared and nothing is set aside."""
         return not self._any("dirty_items", "dirty_locals", "unreadable") and not (
-            self._run("SELECT 1 FROM local WHERE set_aside IS NOT NULL LIMIT 1").fetchone()
+            self._run(
+                "SELECT 1 FROM local WHERE set_aside IS NOT NULL AND set_aside <> ? LIMIT 1",
+                (IGNORED,),
+            ).fetchone()
         )
+
+    def is_open(self, local_id: int, item_id: str) -> bool:
+        """Whether an entry of both sides is to be compared, could not be read, or was read so
+        soon after a write that it may be of the time before."""
+        row = self._run(
+            "SELECT EXISTS (SELECT 1 FROM dirty_items WHERE item_id = ?)"
+            " OR EXISTS (SELECT 1 FROM unreadable WHERE local_id = ?)"
+            " OR EXISTS (SELECT 1 FROM local WHERE local_id = ? AND is_racy)",
+            (item_id, local_id, local_id),
+        ).fetchone()
+        return bool(row[0])
+
+    def count_due(self, *, now_ns: int) -> int:
+        """How many entries are to be compared now."""
+        row = self._run(
+            "SELECT (SELECT count(*) FROM dirty_items WHERE due_ns <= ?)"
+            " + (SELECT count(*) FROM dirty_locals WHERE due_ns <= ?)",
+            (now_ns, now_ns),
+        ).fetchone()
+        return int(row[0])
 
     def has_busy_entries(self) -> bool:
         """Whether a file is left alone for a moment only, because somebody writes to it."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from sync_client.engine import CycleResult, Engine, RemoteRoot
 from sync_client.filesystem import LocalFileSystem, prepare_root
+from sync_client.selection import Wishes
 from sync_client.trees import Trees
 from tests.fakes.machine import FakeClock, SeededRandomness
 from tests.fakes.server import FakeApi, FakeServer
@@ -31,6 +32,7 @@ class Device:
         self.fault = fault
         self._folder_id = folder_id or server.root_id
         self._starts = 0
+        self._wishes = Wishes()
         prepare_root(self.root, root_id=name, device_id=name)
         self.start()
 
@@ -52,7 +54,17 @@ class Device:
             clock=self.clock,
             randomness=SeededRandomness(f"{self.name} {self._starts}"),
             device_name=self.name,
+            wishes=self._wishes,
         )
+
+    @property
+    def wishes(self) -> Wishes:
+        """What is to be left out here; it outlives the program and its state."""
+        return self._wishes
+
+    @wishes.setter
+    def wishes(self, wishes: Wishes) -> None:
+        self._wishes = self.engine.wishes = wishes
 
     def stop(self) -> None:
         self.trees.close()

@@ -13,13 +13,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sync_client.errors import Transient
-from sync_client.names import name_key
+from sync_client.ignore import RULES_NAME
+from sync_client.names import PARKED_PREFIX, name_key
+from sync_client.selection import Wishes
+from sync_client.trees import remote_path
 from tests.fakes.server import FakeServer, Refusal, item_id
 from tests.sync_client.devices import Device, settle
 
 NAMES = st.sampled_from(["a", "b", "c", "A"])
 DEVICES = st.sampled_from(["laptop", "phone"])
 PICK = st.integers(0, 1000)
+
+
+Tree = dict[tuple[str, ...], bytes | None]
 
 
 class Crash(Exception):
@@ -292,14 +298,23 @@ class TwoFolders(RuleBasedStateMachine):
             assert device.engine.cycle(rescan=True).operations == 0
         present = set(laptop.tree().values()) | set(phone.tree().values())
         assert self.alive <= present
-        parked = [path for path in expected if any(name.startswith(".drive") for name in path)]
+        self.check_no_name_is_parked(expected)
+
+    def check_no_name_is_parked(self, expected: Tree) -> None:
+        parked = [path for path in expected if any(name.startswith(PARKED_PREFIX) for name in path)]
         assert not parked
 
-    def without_problems(
-        self, device: Device, tree: dict[tuple[str, ...], bytes | None]
-    ) -> dict[tuple[str, ...], bytes | None]:
+    def without_problems(self, device: Device, tree: Tree) -> Tree:
         """A tree without what the device lists as problems, in any case of the letters."""
         tops = [_key(each.path.split("/")) for each in device.engine.status().problems]
+        with device.trees.database.reading() as connection:
+            # An item that cannot follow its node, or the other way round, has another place there.
+            tops += [
+                _key(remote_path(connection, each, device.trees.root))
+                for (each,) in connection.execute(
+                    "SELECT item_id FROM dirty_items WHERE code IS NOT NULL"
+                ).fetchall()
+            ]
         return {
             path: content
             for path, content in tree.items()
@@ -312,12 +327,79 @@ class TwoFolders(RuleBasedStateMachine):
             device.sync()
 
 
+RULES = st.lists(
+    st.sampled_from(["a", "b/", "/c", "a/b", "**/c/", "*", "!a", "A"]), max_size=3, unique=True
+)
+
+
+class LeavingOut(TwoFolders):
+    """The same, while rules and choices of what is left out come and go."""
+
+    @rule(which=DEVICES, where=PICK, lines=RULES)
+    def write_rules(self, which: str, where: int, lines: list[str]) -> None:
+        device = self.devices[which]
+        folders = self.places(device, folders=True)
+        path = folders[where % len(folders)] / RULES_NAME
+        if path.is_file():
+            self.replaced(path)
+        path.write_text("\n".join(lines))
+
+    @rule(which=DEVICES, lines=RULES)
+    def set_rules(self, which: str, lines: list[str]) -> None:
+        device = self.devices[which]
+        device.wishes = Wishes(tuple(lines), device.wishes.deselected)
+
+    @rule(which=DEVICES, what=PICK)
+    def select(self, which: str, what: int) -> None:
+        device = self.devices[which]
+        item = self.item(what)
+        if item is not None and item["type"] == "folder":
+            chosen = device.wishes.deselected ^ {item["folder_id"]}
+            device.wishes = Wishes(device.wishes.ignore, chosen)
+
+    @rule()
+    def rest(self) -> None:
+        """What each device follows is the same as on the server, and no content is lost."""
+        laptop, phone = self.devices.values()
+        settle(laptop, phone)
+        expected = self.server.tree()
+        present = set(expected.values())
+        for device in (laptop, phone):
+            ours = self.without_problems(device, self.followed(device, device.tree()))
+            theirs = self.without_problems(device, self.followed(device, self.selected(device)))
+            assert ours == theirs
+            assert device.engine.cycle(rescan=True).operations == 0
+            present |= set(device.tree().values())
+        assert self.alive <= present
+        self.check_no_name_is_parked(expected)
+
+    def followed(self, device: Device, tree: Tree) -> Tree:
+        """A tree without what the device ignores."""
+        rules = device.engine.view.rules
+        return {
+            path: content
+            for path, content in tree.items()
+            if rules.ignoring(path, is_folder=content is None) is None
+        }
+
+    def selected(self, device: Device) -> Tree:
+        """The server's tree without the folders that the device does not keep."""
+        found = {}
+        for path, content in self.server.tree().items():
+            chain = [self.server.find(*path[: depth + 1]) for depth in range(len(path))]
+            ids = {item_id(each) for each in chain if each is not None}
+            if ids.isdisjoint(device.engine.view.deselected):
+                found[path] = content
+        return found
+
+
 def _key(path: Sequence[str]) -> tuple[str, ...]:
     return tuple(name_key(name) for name in path)
 
 
 TestTwoFolders = TwoFolders.TestCase
-TestTwoFolders.settings = settings(
+TestLeavingOut = LeavingOut.TestCase
+TestTwoFolders.settings = TestLeavingOut.settings = settings(
     max_examples=int(os.environ.get("DRIVE_EXAMPLES", "25")),
     stateful_step_count=30,
     deadline=None,

@@ -20,6 +20,7 @@ def test_records_of_the_first_schema_are_kept(tmp_path: pathlib.Path):
     trees.close()
     with sqlite3.connect(path) as old:
         old.execute("ALTER TABLE remote DROP COLUMN is_damaged")
+        old.execute("DROP INDEX local_rules")
         old.execute("PRAGMA user_version = 1")
     old.close()
 
@@ -36,6 +37,7 @@ def test_an_upgraded_record_is_as_a_new_one(tmp_path: pathlib.Path):
     Database(path).close()
     with sqlite3.connect(path) as old:
         old.execute("ALTER TABLE remote DROP COLUMN is_damaged")
+        old.execute("DROP INDEX local_rules")
         old.execute("PRAGMA user_version = 1")
     old.close()
     upgraded = Database(path)
@@ -46,7 +48,12 @@ def test_an_upgraded_record_is_as_a_new_one(tmp_path: pathlib.Path):
             for _, name, kind, *_ in record.connection.execute("PRAGMA table_info(remote)")
         ]
 
+    def indexes(record: Database) -> set[tuple[str, str]]:
+        found = record.connection.execute("SELECT name, sql FROM sqlite_master WHERE sql NOT NULL")
+        return {(name, sql) for name, sql in found if name.startswith("local_")}
+
     assert columns(upgraded) == columns(new)
-    assert database.SCHEMA_VERSION == 2
+    assert indexes(upgraded) == indexes(new)
+    assert database.SCHEMA_VERSION == 3
     upgraded.close()
     new.close()

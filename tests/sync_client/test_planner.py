@@ -7,10 +7,13 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sync_client import viewing
+from sync_client.apply_books import ACTIONS as BOOKS
 from sync_client.names import is_parked, name_key
-from sync_client.nodes import ROOT_ID
+from sync_client.nodes import ROOT_ID, LocalNode
 from sync_client.operations import Action
 from sync_client.planner import plan
+from sync_client.ports import Kind, Path, Signature
 from tests.sync_client.worlds import ROOT, World
 
 EXAMPLES = int(os.environ.get("DRIVE_EXAMPLES", "150"))
@@ -176,6 +179,58 @@ def test_what_changed_there_only_ends_as_it_is_there(number: int):
     assert Action.DELETE_REMOTE not in done
 
 
+class NoFiles(viewing.RulesReader):
+    """No `.driveignore` anywhere."""
+
+    def __init__(self) -> None:
+        pass
+
+    def read(self) -> dict[Path, str]:
+        return {}
+
+
+@quick
+@given(seeds, st.lists(st.sampled_from([*NAMES, "a/", "/b", "*", "!c", "a/*"]), max_size=3))
+def test_new_rules_alone_change_neither_side(number: int, rules: list[str]):
+    world = grown(random.Random(number))
+    here, there = world.here(), world.there()
+
+    viewing.refresh(world.trees, NoFiles(), device_rules=tuple(rules))
+    done = bring_together(world, random.Random(number))
+
+    assert set(done) <= BOOKS
+    assert world.there() == there
+    # What is ignored is one entry on the disk, as far as we look at it.
+    assert world.here().items() <= here.items()
+    assert world.trees.is_settled()
+
+
+@quick
+@given(seeds, st.lists(st.sampled_from([*NAMES, "a/", "/b", "*", "!c", "a/*"]), max_size=3))
+def test_rules_in_the_midst_of_changes_lose_nothing(number: int, rules: list[str]):
+    seed = random.Random(number)
+    world = grown(seed)
+    fresh: set[bytes] = set()
+    ignored: set[bytes | None] = set()
+
+    def follow_rules() -> None:
+        before = set(world.here().values())
+        viewing.refresh(world.trees, NoFiles(), device_rules=tuple(rules))
+        # What is ignored stays on the disk, where nobody looks at it any more.
+        ignored.update(before - set(world.here().values()))
+
+    disturb_here(world, seed, fresh)
+    if seed.random() < 0.5:
+        follow_rules()
+    disturb_there(world, seed, fresh)
+    for _ in range(2):
+        # Moves that were carried out may have brought more to where it is ignored.
+        follow_rules()
+        bring_together(world, seed)
+
+    assert fresh <= {*world.here().values(), *world.there().values(), *ignored}
+
+
 @quick
 @given(seeds)
 def test_equal_trees_need_nothing(number: int):
@@ -245,3 +300,25 @@ def test_moves_alone_transfer_nothing(number: int, side: str):
     assert not {Action.UPLOAD, Action.DOWNLOAD, Action.DELETE_LOCAL, Action.DELETE_REMOTE} & set(
         done
     )
+
+
+def test_two_names_are_exchanged_beside_one_that_differs_in_case():
+    world = World()
+    rival = world.trees.new_local_id()
+    world.write_here(ROOT_ID, "A", b"first")
+    world.write_here(ROOT_ID, "b", b"second")
+    world.agree()
+    world.edit_here(
+        LocalNode(rival, ROOT_ID, "a", Kind.FILE, Signature(0, 0, 0, 0, 0, False), None, None),
+        b"only here",
+    )
+    one, other = (world.trees.remote_in_place(ROOT, key)[0] for key in ("a", "b"))
+    world.move_there(one, ROOT, "between")
+    world.move_there(other, ROOT, "A")
+    world.move_there(one, ROOT, "b")
+
+    bring_together(world, random.Random(1))
+
+    assert world.here() == world.there()
+    assert world.here().items() >= {("b",): b"first", ("A",): b"second"}.items()
+    assert b"only here" in world.here().values()

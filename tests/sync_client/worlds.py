@@ -360,6 +360,8 @@ class World:
         while stack:
             path, local_id = stack.pop()
             for node in self.trees.local_children(local_id):
+                if node.set_aside is not None:
+                    continue
                 found[*path, node.name] = None if node.is_folder else self.disk[node.local_id]
                 if node.is_folder:
                     stack.append(((*path, node.name), node.local_id))
