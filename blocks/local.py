@@ -11,10 +11,11 @@ from blocks.service import (
     Downloads,
     NewPack,
     NewVersion,
+    PackUpload,
     RecordedVersion,
-    RefreshedUploads,
+    RefreshedUpload,
     Settlement,
-    SignedRequest,
+    UploadReport,
     VersionRange,
     VersionToCommit,
 )
@@ -41,25 +42,12 @@ class LocalBlockService:
 
     @outside_transactions
     def refresh_upload_urls(
-        self,
-        *,
-        file_version_id: UUID,
-        device_id: UUID,
-        done: Sequence[str],
-        want: Sequence[str],
-    ) -> RefreshedUploads:
-        return refresh.refresh(
-            store=self._store,
-            file_version_id=file_version_id,
-            device_id=device_id,
-            done=done,
-            want=want,
-        )
+        self, *, device_id: UUID, reports: Sequence[UploadReport]
+    ) -> list[RefreshedUpload]:
+        return refresh.refresh(store=self._store, device_id=device_id, reports=reports)
 
     @outside_transactions
-    def create_pack_uploads(
-        self, *, device_id: UUID, packs: Sequence[NewPack]
-    ) -> list[SignedRequest]:
+    def create_pack_uploads(self, *, device_id: UUID, packs: Sequence[NewPack]) -> list[PackUpload]:
         return uploads.create_packs(store=self._store, device_id=device_id, packs=packs)
 
     @outside_transactions

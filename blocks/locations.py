@@ -10,6 +10,7 @@ from uuid import UUID
 from drive_project.common.errors import InvalidRequest
 from drive_project.common.hashes import is_sha256
 
+HASH_RULE = "A hash is the SHA-256 in lower-case hex, 64 characters."
 _LOCATION = re.compile(
     r"[bp]/(?P<start>[0-9a-f]{2})/(?P<sha256>[0-9a-f]{64})/"
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -33,4 +34,4 @@ def is_location(text: str) -> bool:
 def check_hash(block_hash: str) -> None:
     """Raises InvalidRequest for what is not a SHA-256 in lower-case hex."""
     if not is_sha256(block_hash):
-        raise InvalidRequest("A hash is the SHA-256 in lower-case hex, 64 characters.")
+        raise InvalidRequest(HASH_RULE)

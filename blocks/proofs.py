@@ -4,7 +4,7 @@ A proof with an upload row says where its bytes are. One without says that a sto
 has adopted them; then an open list of the device names that block (`references.forget_proofs`).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict
 from uuid import UUID
@@ -61,7 +61,7 @@ class Answers(TypedDict):
 
 
 def rows_of(
-    file_version_ids: Sequence[UUID],
+    file_version_ids: Collection[UUID],
 ) -> "QuerySet[WithAnnotations[FileVersionBlock, Answers]]":
     """The join rows of versions, each with two answers.
 

@@ -6,7 +6,7 @@ SHA-256 in lower-case hex; moments are aware UTC datetimes.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
@@ -98,15 +98,38 @@ class NewPack:
 
 
 @dataclass(frozen=True, slots=True)
-class RefreshedUploads:
-    """verified: recorded as arrived (or held). missing: still to be sent, in list order.
+class PackUpload:
+    """The PUT for a pack, or why there is none.
 
-    uploads: by block hash, for the wanted blocks that are missing.
+    unnamed: those of its blocks that no open upload of the device names.
     """
 
-    verified: tuple[str, ...]
-    missing: tuple[str, ...]
-    uploads: dict[str, SignedRequest]
+    upload: SignedRequest | None
+    refusal: str = ""
+    unnamed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UploadReport:
+    """Of an upload the blocks that its device has sent, and those for which it needs URLs."""
+
+    file_version_id: UUID
+    done: Sequence[str]
+    want: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshedUpload:
+    """verified: recorded as arrived (or held). missing: still to be sent, in list order.
+
+    urls: by block hash, for the wanted blocks that are missing. is_expired: released, or
+    never begun by this device; the rest is empty then.
+    """
+
+    verified: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    urls: dict[str, SignedRequest] = field(default_factory=dict)
+    is_expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,24 +293,25 @@ class BlockService(Protocol):
         """
 
     def refresh_upload_urls(
-        self,
-        *,
-        file_version_id: UUID,
-        device_id: UUID,
-        done: Sequence[str],
-        want: Sequence[str],
-    ) -> RefreshedUploads:
+        self, *, device_id: UUID, reports: Sequence[UploadReport]
+    ) -> list[RefreshedUpload]:
         """Verify and record what has arrived (`done`), sign new URLs for what is wanted.
 
-        Hashes that the version does not name are ignored. Raises UploadExpired.
+        An answer for each report. One with neither `done` nor `want` resumes its upload: all
+        that may have arrived is looked at. Hashes that the version does not name are ignored.
+        What has arrived beyond the work of one call is neither verified nor missing: it is
+        to be reported again.
+        Raises InvalidRequest for more than MAX_URLS_PER_CALL uploads, hashes in `done` or
+        hashes in `want`, or for several uploads whose lists have more than
+        MAX_BLOCKS_PER_CALL blocks together (of a single one, so many are named as missing).
         """
 
-    def create_pack_uploads(
-        self, *, device_id: UUID, packs: Sequence[NewPack]
-    ) -> list[SignedRequest]:
-        """One PUT for each pack. Raises InvalidRequest for overlapping or oversized contents.
+    def create_pack_uploads(self, *, device_id: UUID, packs: Sequence[NewPack]) -> list[PackUpload]:
+        """One PUT for each pack whose blocks follow one another and are in open uploads.
 
         A pack arrives for good when any of its blocks is named in `done`, or at a commit.
+        Raises InvalidRequest for more than MAX_URLS_PER_CALL packs or MAX_BLOCKS_PER_CALL
+        blocks, and TooManyRequests when too many packs of the device are on their way.
         """
 
     def verify_versions(self, *, versions: Sequence[VersionToCommit]) -> list[CommitVerdict]:

@@ -4,7 +4,7 @@ A row is written before its URL leaves, so the database knows of every object th
 come to be. Fresh URLs renew the same row, until a verification fails and condemns it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
 from blocks import proofs, references
-from blocks.locations import block_location, check_hash, pack_location
+from blocks.locations import HASH_RULE, block_location, pack_location
 from blocks.models import BlockUpload, FileVersionBlock, ListState
 from blocks.service import (
     FIRST_URLS,
@@ -28,11 +28,13 @@ from blocks.service import (
     LocationState,
     NewPack,
     NewVersion,
+    PackUpload,
     SignedRequest,
 )
 from blocks.storage import ObjectStore
 from blocks.transactions import block_transaction, chunks
 from drive_project.common.errors import InvalidRequest, TooManyRequests
+from drive_project.common.hashes import is_sha256
 from drive_project.common.ids import new_id
 
 # How many blocks the packs may carry that a device has asked for and not shown to have
@@ -101,31 +103,63 @@ def _first_wanted(taken: Sequence[references.Taken]) -> list[tuple[UUID, BlockCl
 
 def urls_for(
     *, store: ObjectStore, device_id: UUID, claims: Sequence[BlockClaim]
-) -> dict[str, SignedRequest]:
-    """A URL for each of these blocks, by hash; the device has references on them."""
+) -> dict[BlockClaim, SignedRequest]:
+    """A URL for each of these blocks; the device has references on them."""
     now = timezone.now()
     with block_transaction():
         # The locks make sure that two calls at once agree on one location.
         references.count_and_lock({claim.block_hash: 0 for claim in claims})
         uploads = _renew(device_id, claims, now)
-    return {claim.block_hash: _signed(store, upload, now) for claim, upload in uploads.items()}
+    return {claim: _signed(store, upload, now) for claim, upload in uploads.items()}
 
 
 def create_packs(
     *, store: ObjectStore, device_id: UUID, packs: Sequence[NewPack]
-) -> list[SignedRequest]:
+) -> list[PackUpload]:
     """A URL for each pack of blocks that open uploads of the device name.
 
-    Their bytes are reserved there, so nobody fills the store past a quota. Raises
-    InvalidRequest or TooManyRequests.
+    Their bytes are reserved there, so nobody fills the store past a quota. See
+    `BlockService`.
     """
     if len(packs) > MAX_URLS_PER_CALL:
         raise InvalidRequest(f"At most {MAX_URLS_PER_CALL} packs in one call.")
     if sum(len(pack.blocks) for pack in packs) > MAX_BLOCKS_PER_CALL:
         raise InvalidRequest(f"At most {MAX_BLOCKS_PER_CALL} blocks in the packs of one call.")
-    for pack in packs:
-        check_pack(pack)
-    _check_named(device_id, {block.block_hash for pack in packs for block in pack.blocks})
+    refusals = [fault_of(pack) for pack in packs]
+    named = _named(
+        device_id,
+        {
+            block.block_hash
+            for pack, fault in zip(packs, refusals, strict=True)
+            if not fault
+            for block in pack.blocks
+        },
+    )
+    answers = [
+        PackUpload(None, fault) if fault else _refused(pack, named)
+        for pack, fault in zip(packs, refusals, strict=True)
+    ]
+    good = [pack for pack, refused in zip(packs, answers, strict=True) if refused is None]
+    signed = iter(_signed_packs(store, device_id, good) if good else ())
+    return [refused or PackUpload(next(signed)) for refused in answers]
+
+
+def _refused(pack: NewPack, named: Collection[str]) -> PackUpload | None:
+    """Only of the caller's own uploads is told what they name: a stranger's are no matter."""
+    unnamed = tuple(block.block_hash for block in pack.blocks if block.block_hash not in named)
+    if not unnamed:
+        return None
+    return PackUpload(
+        None,
+        f"No open upload of this device names {len(unnamed)} of the packed blocks: "
+        "begin uploads before their packs.",
+        unnamed,
+    )
+
+
+def _signed_packs(
+    store: ObjectStore, device_id: UUID, packs: Sequence[NewPack]
+) -> list[SignedRequest]:
     now = timezone.now()
     with block_transaction():
         packed: list[list[list[str | int]]] = [
@@ -167,7 +201,8 @@ def waiting_packs(device_id: UUID) -> QuerySet[BlockUpload]:
     )
 
 
-def _check_named(device_id: UUID, hashes: set[str]) -> None:
+def _named(device_id: UUID, hashes: Collection[str]) -> set[str]:
+    """Those of the hashes that open uploads of the device name."""
     named: set[str] = set()
     for batch in chunks(sorted(hashes)):
         named.update(
@@ -177,31 +212,29 @@ def _check_named(device_id: UUID, hashes: set[str]) -> None:
                 file_version__device_id=device_id,
             ).values_list("block_hash_id", flat=True)
         )
-    if unnamed := sorted(hashes - named):
-        raise InvalidRequest(
-            f"No open upload of this device names {len(unnamed)} of the packed blocks, "
-            f"{unnamed[0]} among them: begin uploads before their packs."
-        )
+    return named
 
 
-def check_pack(pack: NewPack) -> None:
-    check_hash(pack.sha256)
+def fault_of(pack: NewPack) -> str:
+    """Why this can be no pack; "" if it can."""
     end = 0
     seen = set()
     for block in pack.blocks:
-        check_hash(block.block_hash)
+        if not is_sha256(block.block_hash):
+            return HASH_RULE
         if not MIN_BLOCK_BYTES <= block.size_bytes <= MAX_BLOCK_BYTES:
-            raise InvalidRequest(f"A block has {MIN_BLOCK_BYTES} to {MAX_BLOCK_BYTES} bytes.")
+            return f"A block has {MIN_BLOCK_BYTES} to {MAX_BLOCK_BYTES} bytes."
         if block.offset != end:
-            raise InvalidRequest("The blocks of a pack follow one another without gaps.")
+            return "The blocks of a pack follow one another without gaps."
         if block.block_hash in seen:
-            raise InvalidRequest("A pack holds each block once.")
+            return "A pack holds each block once."
         seen.add(block.block_hash)
         end += block.size_bytes
-    if not 0 < end <= MAX_PACK_BYTES or end != pack.size_bytes:
-        raise InvalidRequest(
-            f"A pack has 1 to {MAX_PACK_BYTES} bytes, the sum of its blocks' sizes."
-        )
+    if end != pack.size_bytes:
+        return f"The blocks have {end} bytes together, not {pack.size_bytes}."
+    if not 0 < end <= MAX_PACK_BYTES:
+        return f"A pack has 1 to {MAX_PACK_BYTES} bytes."
+    return "" if is_sha256(pack.sha256) else HASH_RULE
 
 
 def _renew(

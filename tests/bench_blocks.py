@@ -40,6 +40,25 @@ SIGNED = 20_000
 MAX_SIGNING_MICROSECONDS = 400
 
 
+def small_uploads(contents: Sequence[bytes], root_id: object) -> list["NewUpload"]:
+    """An upload of one block for each content."""
+    from blocks.service import BlockClaim
+    from files.services.uploads import NewUpload
+
+    names = [hashlib.sha256(data).hexdigest() for data in contents]
+    return [
+        NewUpload(
+            name=f"{name[:20]}.bin",
+            parent_folder_id=root_id,  # type: ignore[arg-type]
+            size_bytes=len(data),
+            content_hash=name,
+            block_count=1,
+            blocks=(BlockClaim(name, len(data)),),
+        )
+        for name, data in zip(names, contents, strict=True)
+    ]
+
+
 def begin(device: "UserDevice", uploads: Sequence["NewUpload"]) -> list["OpenUpload"]:
     from files.services.uploads import OpenUpload, begin_uploads
 
@@ -64,23 +83,12 @@ def commit(device: "UserDevice", begun: Sequence["OpenUpload"]) -> None:
 
 
 def measure_small_files(device: "UserDevice", root_id: object, count: int) -> None:
-    from blocks.service import BlockClaim, NewPack, PackedBlock, get_block_service
+    from blocks.service import NewPack, PackedBlock, get_block_service
     from blocks.storage import get_object_store
-    from files.services.uploads import NewUpload
 
     contents = [random.randbytes(SMALL_BYTES) for _ in range(count)]
     names = [hashlib.sha256(data).hexdigest() for data in contents]
-    uploads = [
-        NewUpload(
-            name=f"{number}.bin",
-            parent_folder_id=root_id,  # type: ignore[arg-type]
-            size_bytes=SMALL_BYTES,
-            content_hash=name,
-            block_count=1,
-            blocks=(BlockClaim(name, SMALL_BYTES),),
-        )
-        for number, name in enumerate(names)
-    ]
+    uploads = small_uploads(contents, root_id)
     began = time.perf_counter()
     begun = begin(device, uploads)
     init = time.perf_counter() - began
@@ -94,11 +102,53 @@ def measure_small_files(device: "UserDevice", root_id: object, count: int) -> No
                 for number, name in enumerate(names[start : start + PACKED])
             ],
         )
-        [signed] = get_block_service().create_pack_uploads(device_id=device.pk, packs=[pack])
-        location = urlsplit(signed.url).path.removeprefix("/blocks/")
+        [answer] = get_block_service().create_pack_uploads(device_id=device.pk, packs=[pack])
+        assert answer.upload is not None, answer
+        location = urlsplit(answer.upload.url).path.removeprefix("/blocks/")
         get_object_store().write(location, body, sha256=pack.sha256)
     took = init + seconds(lambda: commit(device, begun))
     report(f"init + commit of {count} one-block files", f"{count / took:8.0f} files/s")
+
+
+def measure_reports(device: "UserDevice", root_id: object, count: int) -> None:
+    """Ask for the URLs of many uploads in one request, and report them as sent in another."""
+    from blocks.service import UploadReport
+    from blocks.storage import get_object_store
+    from drive_project.common.errors import DriveError
+    from files.services.progress import refresh_uploads
+
+    contents = [random.randbytes(SMALL_BYTES) for _ in range(count)]
+    begun = begin(device, small_uploads(contents, root_id))
+    names = [hashlib.sha256(data).hexdigest() for data in contents]
+
+    def ask(what: str, reports: Sequence[UploadReport]) -> list[str]:
+        began = time.perf_counter()
+        answers = refresh_uploads(device=device, reports=reports)
+        report(what, f"{time.perf_counter() - began:8.2f} s")
+        urls = []
+        for answer in answers:
+            if isinstance(answer, DriveError):
+                raise answer
+            urls += [signed.url for signed in answer.urls.values()]
+        return urls
+
+    urls = ask(
+        f"URLs for {count} uploads in one request",
+        [
+            UploadReport(each.version.pk, done=(), want=(name,))
+            for each, name in zip(begun, names, strict=True)
+        ],
+    )
+    for url, name, data in zip(urls, names, contents, strict=True):
+        location = urlsplit(url).path.removeprefix("/blocks/")
+        get_object_store().write(location, data, sha256=name)
+    ask(
+        "the same reported as sent, and verified",
+        [
+            UploadReport(each.version.pk, done=(name,), want=())
+            for each, name in zip(begun, names, strict=True)
+        ],
+    )
 
 
 def verified(device: "UserDevice", claims: Sequence["BlockClaim"]) -> None:
@@ -271,6 +321,7 @@ def main() -> None:
         report("database", connections["blocks"].vendor)
         measure_signing()
         measure_small_files(device, root_id, chosen.files)
+        measure_reports(device, root_id, min(chosen.files, BATCH))
         measure_large_file(device, root_id, chosen.gib)
         measure_collector(device)
         for opened in connections.all():

@@ -63,7 +63,7 @@ def microseconds(work: Callable[[], object], calls: int) -> tuple[float, float]:
 
 def measure(services: dict[str, "BlockService"], calls: int) -> None:
     """Print a line for each kind of call, a column for each way to the service."""
-    from blocks.service import BlockClaim, NewVersion, Settlement, VersionRange
+    from blocks.service import BlockClaim, NewVersion, Settlement, UploadReport, VersionRange
     from drive_project.common.ids import new_id
 
     device_id, namespace_id = new_id(), new_id()
@@ -100,10 +100,8 @@ def measure(services: dict[str, "BlockService"], calls: int) -> None:
         "1,000 URLs of a version of 10,000 blocks": (
             max(calls // 50, 5),
             lambda service: service.refresh_upload_urls(
-                file_version_id=long.file_version_id,
                 device_id=device_id,
-                done=(),
-                want=hashes[:1_000],
+                reports=[UploadReport(long.file_version_id, done=(), want=hashes[:1_000])],
             ),
         ),
         "init of 10,000 blocks, repeated": (

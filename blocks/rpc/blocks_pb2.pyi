@@ -130,21 +130,27 @@ class GetOrCreateBlockLocationsResponse(_message.Message):
     items: _containers.RepeatedCompositeFieldContainer[BlockLocations]
     def __init__(self, items: _Optional[_Iterable[_Union[BlockLocations, _Mapping]]] = ...) -> None: ...
 
-class RefreshUploadUrlsRequest(_message.Message):
-    __slots__ = ("file_version_id", "device_id", "done", "want")
+class UploadReport(_message.Message):
+    __slots__ = ("file_version_id", "done", "want")
     FILE_VERSION_ID_FIELD_NUMBER: _ClassVar[int]
-    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     WANT_FIELD_NUMBER: _ClassVar[int]
     file_version_id: str
-    device_id: str
     done: _containers.RepeatedScalarFieldContainer[str]
     want: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, file_version_id: _Optional[str] = ..., device_id: _Optional[str] = ..., done: _Optional[_Iterable[str]] = ..., want: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, file_version_id: _Optional[str] = ..., done: _Optional[_Iterable[str]] = ..., want: _Optional[_Iterable[str]] = ...) -> None: ...
 
-class RefreshedUploads(_message.Message):
-    __slots__ = ("verified", "missing", "uploads")
-    class UploadsEntry(_message.Message):
+class RefreshUploadUrlsRequest(_message.Message):
+    __slots__ = ("device_id", "reports")
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    device_id: str
+    reports: _containers.RepeatedCompositeFieldContainer[UploadReport]
+    def __init__(self, device_id: _Optional[str] = ..., reports: _Optional[_Iterable[_Union[UploadReport, _Mapping]]] = ...) -> None: ...
+
+class RefreshedUpload(_message.Message):
+    __slots__ = ("verified", "missing", "urls", "is_expired")
+    class UrlsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -153,11 +159,19 @@ class RefreshedUploads(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[SignedRequest, _Mapping]] = ...) -> None: ...
     VERIFIED_FIELD_NUMBER: _ClassVar[int]
     MISSING_FIELD_NUMBER: _ClassVar[int]
-    UPLOADS_FIELD_NUMBER: _ClassVar[int]
+    URLS_FIELD_NUMBER: _ClassVar[int]
+    IS_EXPIRED_FIELD_NUMBER: _ClassVar[int]
     verified: _containers.RepeatedScalarFieldContainer[str]
     missing: _containers.RepeatedScalarFieldContainer[str]
-    uploads: _containers.MessageMap[str, SignedRequest]
-    def __init__(self, verified: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[str]] = ..., uploads: _Optional[_Mapping[str, SignedRequest]] = ...) -> None: ...
+    urls: _containers.MessageMap[str, SignedRequest]
+    is_expired: bool
+    def __init__(self, verified: _Optional[_Iterable[str]] = ..., missing: _Optional[_Iterable[str]] = ..., urls: _Optional[_Mapping[str, SignedRequest]] = ..., is_expired: _Optional[bool] = ...) -> None: ...
+
+class RefreshUploadUrlsResponse(_message.Message):
+    __slots__ = ("items",)
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[RefreshedUpload]
+    def __init__(self, items: _Optional[_Iterable[_Union[RefreshedUpload, _Mapping]]] = ...) -> None: ...
 
 class PackedBlock(_message.Message):
     __slots__ = ("block_hash", "offset", "size_bytes")
@@ -187,11 +201,21 @@ class CreatePackUploadsRequest(_message.Message):
     packs: _containers.RepeatedCompositeFieldContainer[NewPack]
     def __init__(self, device_id: _Optional[str] = ..., packs: _Optional[_Iterable[_Union[NewPack, _Mapping]]] = ...) -> None: ...
 
+class PackUpload(_message.Message):
+    __slots__ = ("upload", "refusal", "unnamed")
+    UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    UNNAMED_FIELD_NUMBER: _ClassVar[int]
+    upload: SignedRequest
+    refusal: str
+    unnamed: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, upload: _Optional[_Union[SignedRequest, _Mapping]] = ..., refusal: _Optional[str] = ..., unnamed: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class CreatePackUploadsResponse(_message.Message):
     __slots__ = ("items",)
     ITEMS_FIELD_NUMBER: _ClassVar[int]
-    items: _containers.RepeatedCompositeFieldContainer[SignedRequest]
-    def __init__(self, items: _Optional[_Iterable[_Union[SignedRequest, _Mapping]]] = ...) -> None: ...
+    items: _containers.RepeatedCompositeFieldContainer[PackUpload]
+    def __init__(self, items: _Optional[_Iterable[_Union[PackUpload, _Mapping]]] = ...) -> None: ...
 
 class VersionToCommit(_message.Message):
     __slots__ = ("file_version_id", "device_id", "size_bytes", "block_count")

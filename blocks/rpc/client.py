@@ -28,10 +28,11 @@ from blocks.service import (
     Downloads,
     NewPack,
     NewVersion,
+    PackUpload,
     RecordedVersion,
-    RefreshedUploads,
+    RefreshedUpload,
     Settlement,
-    SignedRequest,
+    UploadReport,
     VersionRange,
     VersionToCommit,
 )
@@ -202,25 +203,12 @@ class RemoteBlockService:
 
     @outside_transactions
     def refresh_upload_urls(
-        self,
-        *,
-        file_version_id: UUID,
-        device_id: UUID,
-        done: Sequence[str],
-        want: Sequence[str],
-    ) -> RefreshedUploads:
-        return self._ask(
-            calls.REFRESH_UPLOAD_URLS,
-            file_version_id=file_version_id,
-            device_id=device_id,
-            done=done,
-            want=want,
-        )
+        self, *, device_id: UUID, reports: Sequence[UploadReport]
+    ) -> list[RefreshedUpload]:
+        return self._ask(calls.REFRESH_UPLOAD_URLS, device_id=device_id, reports=reports)
 
     @outside_transactions
-    def create_pack_uploads(
-        self, *, device_id: UUID, packs: Sequence[NewPack]
-    ) -> list[SignedRequest]:
+    def create_pack_uploads(self, *, device_id: UUID, packs: Sequence[NewPack]) -> list[PackUpload]:
         return self._ask(calls.CREATE_PACK_UPLOADS, device_id=device_id, packs=packs)
 
     @outside_transactions

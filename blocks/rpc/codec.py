@@ -158,7 +158,7 @@ def _dataclass_decoder(hint: Any) -> Callable[[Message], Any]:
 def pages(message: M) -> Iterator[M]:
     """The message as several of about PAGE_BYTES, which `merged` makes one again.
 
-    Only between elements of its own lists and maps: one element is never cut.
+    Only between elements of its own lists: one element is never cut.
     """
     if message.ByteSize() <= PAGE_BYTES:
         yield message
@@ -169,10 +169,9 @@ def pages(message: M) -> Iterator[M]:
         if not field.is_repeated:
             _put(page, field.name, value)
             continue
-        is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
         for element in value:
-            part = (element, value[element]) if is_map else element
-            size_bytes += _put_part(getattr(page, field.name), part)
+            size_bytes += element.ByteSize() if isinstance(element, Message) else len(element)
+            getattr(page, field.name).append(element)
             if size_bytes > PAGE_BYTES:
                 yield page
                 page = type(message)()
@@ -185,23 +184,6 @@ def _put(page: Message, name: str, value: Any) -> None:
         getattr(page, name).CopyFrom(value)
     else:
         setattr(page, name, value)
-
-
-def _put_part(place: Any, part: Any) -> int:
-    """Add an element to a list, or a pair to a map; about how many bytes that took."""
-    match part:
-        case (str(key), Message() as value):
-            place[key].CopyFrom(value)
-            return len(key) + value.ByteSize()
-        case (str(key), str(value)):
-            place[key] = value
-            return len(key) + len(value)
-        case Message():
-            place.append(part)
-            return part.ByteSize()
-        case _:
-            place.append(part)
-            return len(str(part))
 
 
 def merged(parts: Iterable[M], into: M) -> M:

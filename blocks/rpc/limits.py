@@ -5,7 +5,8 @@ from collections.abc import Sequence
 # Above this an answer goes on in another message.
 PAGE_BYTES = 512 * 1024
 # What either side accepts in one message: a page and its last element, which a version of
-# MAX_BLOCKS_PER_CALL blocks makes a megabyte, and a request that a batch of them fills.
+# MAX_BLOCKS_PER_CALL blocks with MAX_URLS_PER_CALL URLs makes two megabytes, and a request
+# that a batch of them fills.
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 # An error with a thousand hashes of missing blocks fits. In base64 and with the rest around
 # it, it stays below the limit of metadata.

@@ -131,8 +131,11 @@ class DownloadView(APIView):
             )
             return found
 
+        def shown(_: Any, found: FileDownload) -> dict[str, Any]:
+            return _download_json(found)
+
         items = parsed(ItemsRequest, request.data)["items"]
-        answers = results_of(items, DownloadItem, find, _download_json)
+        answers = results_of(items, DownloadItem, find, shown)
         return Response(
             {
                 "items": answers,

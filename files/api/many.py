@@ -27,12 +27,12 @@ def results_of(
     items: Sequence[Any],
     shape: type[serializers.Serializer[Any]],
     carry_out: Callable[[Mapping[int, dict[str, Any]]], Sequence[R | DriveError]],
-    shown: Callable[[R], dict[str, Any]],
+    shown: Callable[[dict[str, Any], R], dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """For each item of a batch its result, in order.
 
     carry_out: gets the checked fields of the items that have the right shape, by index, and
-    answers in that order.
+    answers in that order. shown: of an item's fields and its result the JSON.
     """
     serializer = shape()
     answers: list[dict[str, Any]] = [{}] * len(items)
@@ -43,7 +43,9 @@ def results_of(
         except (serializers.ValidationError, DriveError) as error:
             answers[index] = problem_result(error)
     for index, result in zip(good, carry_out(good), strict=True):
-        answers[index] = problem_result(result) if isinstance(result, DriveError) else shown(result)
+        answers[index] = (
+            problem_result(result) if isinstance(result, DriveError) else shown(good[index], result)
+        )
     return answers
 
 

@@ -15,8 +15,9 @@ from blocks.service import (
     MAX_PACK_BYTES,
     MAX_URLS_PER_CALL,
     NewPack,
-    RefreshedUploads,
+    RefreshedUpload,
     SignedRequest,
+    UploadReport,
 )
 from drive_project.common.errors import (
     DriveError,
@@ -45,10 +46,6 @@ from files.api.items import (
 )
 from files.api.many import results_of, results_shape
 from files.services import progress
-from files.services.progress import UploadReport
-
-Refreshed = tuple[UploadReport, RefreshedUploads]
-SignedPack = tuple[NewPack, SignedRequest]
 
 
 class MoreBlocks(WriteSerializer):
@@ -116,13 +113,8 @@ class UploadUrlsView(APIView):
         responses=schemas.answers(shapes.RefreshedShape, NotFound, PermissionDenied, UploadExpired),
     )
     def post(self, request: Request, upload_id: UUID) -> Response:
-        body = parsed(UrlsRequest, request.data)
-        refreshed = progress.refresh_urls(
-            device=device_of(request),
-            upload_id=upload_id,
-            done=body["done"],
-            want=body["want"],
-        )
+        report = _report(upload_id, parsed(UrlsRequest, request.data))
+        refreshed = progress.refresh_upload(device=device_of(request), report=report)
         return Response(_refreshed_json(request, refreshed))
 
 
@@ -138,36 +130,29 @@ class UrlsView(APIView):
     def post(self, request: Request) -> Response:
         items = parsed(ItemsRequest, request.data)["items"]
 
-        def refresh(good: Mapping[int, dict[str, Any]]) -> list[Refreshed | DriveError]:
-            reports = [
-                UploadReport(fields["upload_id"], fields["done"], fields["want"])
-                for fields in good.values()
-            ]
+        def refresh(good: Mapping[int, dict[str, Any]]) -> list[RefreshedUpload | DriveError]:
+            reports = [_report(fields["upload_id"], fields) for fields in good.values()]
             _check_hash_totals(reports)
-            found = progress.refresh_uploads(device=device_of(request), reports=reports)
-            return [
-                result if isinstance(result, DriveError) else (report, result)
-                for report, result in zip(reports, found, strict=True)
-            ]
+            return progress.refresh_uploads(device=device_of(request), reports=reports)
 
-        def shown(refreshed: Refreshed) -> dict[str, Any]:
-            report, result = refreshed
-            return {
-                "status": 200,
-                "upload_id": str(report.upload_id),
-                **_refreshed_json(request, result),
-            }
+        def shown(fields: dict[str, Any], refreshed: RefreshedUpload) -> dict[str, Any]:
+            upload_id = str(fields["upload_id"])
+            return {"status": 200, "upload_id": upload_id, **_refreshed_json(request, refreshed)}
 
         return Response({"items": results_of(items, UrlsItem, refresh, shown)})
 
 
-def _refreshed_json(request: Request, refreshed: RefreshedUploads) -> dict[str, Any]:
+def _report(upload_id: UUID, fields: Mapping[str, Any]) -> UploadReport:
+    return UploadReport(upload_id, done=fields["done"], want=fields["want"])
+
+
+def _refreshed_json(request: Request, refreshed: RefreshedUpload) -> dict[str, Any]:
     return {
         "verified": refreshed.verified,
         "missing": refreshed.missing,
         "uploads": [
             {"block_hash": block_hash, **signed_request_json(request, signed)}
-            for block_hash, signed in refreshed.uploads.items()
+            for block_hash, signed in refreshed.urls.items()
         ],
     }
 
@@ -186,17 +171,12 @@ class UploadPacksView(APIView):
         items = parsed(ItemsRequest, request.data)["items"]
         check_block_total(items)
 
-        def sign(good: Mapping[int, dict[str, Any]]) -> list[SignedPack | DriveError]:
+        def sign(good: Mapping[int, dict[str, Any]]) -> list[SignedRequest | DriveError]:
             packs = [NewPack(**fields) for fields in good.values()]
-            found = progress.create_packs(device=device_of(request), packs=packs)
-            return [
-                result if isinstance(result, DriveError) else (pack, result)
-                for pack, result in zip(packs, found, strict=True)
-            ]
+            return progress.create_packs(device=device_of(request), packs=packs)
 
-        def shown(signed: SignedPack) -> dict[str, Any]:
-            pack, put = signed
-            return {"status": 201, "sha256": pack.sha256, **signed_request_json(request, put)}
+        def shown(fields: dict[str, Any], put: SignedRequest) -> dict[str, Any]:
+            return {"status": 201, "sha256": fields["sha256"], **signed_request_json(request, put)}
 
         return Response({"items": results_of(items, PackItem, sign, shown)})
 

@@ -141,7 +141,7 @@ class UploadInitView(APIView):
                 ],
             )
 
-        def shown(begun: OpenUpload) -> dict[str, Any]:
+        def shown(_: Any, begun: OpenUpload) -> dict[str, Any]:
             return _begun_json(request, begun)
 
         return Response({"items": results_of(items, UploadItem, begin, shown)})
@@ -189,7 +189,10 @@ class UploadCommitView(APIView):
             upload_ids = [fields["upload_id"] for fields in good.values()]
             return commits.commit_uploads(device=device, upload_ids=upload_ids)
 
-        return Response({"items": results_of(items, CommitItem, commit, _committed_json)})
+        def shown(_: Any, committed: Committed) -> dict[str, Any]:
+            return _committed_json(committed)
+
+        return Response({"items": results_of(items, CommitItem, commit, shown)})
 
 
 def _committed_json(committed: Committed) -> dict[str, Any]:

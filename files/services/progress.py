@@ -1,9 +1,7 @@
 """What happens to an upload between its beginning and its commit."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 from blocks.service import (
@@ -11,8 +9,10 @@ from blocks.service import (
     BlockClaim,
     BlockLocation,
     NewPack,
-    RefreshedUploads,
+    PackUpload,
+    RefreshedUpload,
     SignedRequest,
+    UploadReport,
     get_block_service,
 )
 from drive_project.common.errors import (
@@ -21,7 +21,6 @@ from drive_project.common.errors import (
     NotFound,
     PermissionDenied,
     ServiceUnavailable,
-    TooManyRequests,
     UploadExpired,
 )
 from files import queries
@@ -30,18 +29,7 @@ from files.queries.access import WRITERS
 from files.queries.many import purged_among, roles_of, uploads_by_id
 from files.services.uploads import new_version_of
 
-# What one call may take: verifying may mean to read what has arrived.
-REFRESH_BUDGET = timedelta(seconds=20)
 RETRY_AFTER_SECONDS = 1
-
-
-@dataclass(frozen=True, slots=True)
-class UploadReport:
-    """Of an upload the blocks that a device has sent, and those for which it needs URLs."""
-
-    upload_id: UUID
-    done: Sequence[str]
-    want: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,57 +72,53 @@ def continue_upload(
     return locations
 
 
-def refresh_urls(
-    *, device: UserDevice, upload_id: UUID, done: Sequence[str], want: Sequence[str]
-) -> RefreshedUploads:
-    """The same for one upload; a refusal is raised."""
-    [result] = refresh_uploads(device=device, reports=[UploadReport(upload_id, done, want)])
-    if isinstance(result, DriveError):
-        raise result
-    return result
-
-
 def refresh_uploads(
     *, device: UserDevice, reports: Sequence[UploadReport]
-) -> list[RefreshedUploads | DriveError]:
+) -> list[RefreshedUpload | DriveError]:
     """Record what has arrived and get new URLs; a refused upload leaves the others standing.
 
     The refusals: NotFound, UploadExpired, PermissionDenied, and ServiceUnavailable for those
     that one call has no room for: it is to be asked again.
     """
-    ids = {each.upload_id for each in reports}
+    ids = {report.file_version_id for report in reports}
     uploads = uploads_by_id(device, ids)
     purged = purged_among(device, ids - uploads.keys())
     roles = roles_of(device.user)
-    until = time.monotonic() + REFRESH_BUDGET.total_seconds()
     left = MAX_BLOCKS_PER_CALL
-    results: list[RefreshedUploads | DriveError] = []
-    for each in reports:
-        version = uploads.get(each.upload_id)
-        count = 0 if version is None else min(version.block_count, MAX_BLOCKS_PER_CALL)
-        if count > left or time.monotonic() > until:
-            results.append(ServiceUnavailable(retry_after_seconds=RETRY_AFTER_SECONDS))
-            continue
-        left -= count
+    answers: dict[int, RefreshedUpload | DriveError] = {}
+    to_ask: dict[int, UploadReport] = {}
+    for index, report in enumerate(reports):
+        pk = report.file_version_id
+        version = uploads.get(pk)
         try:
             if version is None:
-                raise UploadExpired if each.upload_id in purged else NotFound
-            results.append(_refresh(device, version, roles, each))
-        except (NotFound, UploadExpired, PermissionDenied) as refusal:
-            results.append(refusal)
-    return results
+                raise UploadExpired if pk in purged else NotFound
+            if version.status in (VersionStatus.COMMITTED, VersionStatus.SAME):
+                # The answer to its commit was lost: there is nothing left to send.
+                answers[index] = RefreshedUpload(verified=tuple(report.done))
+                continue
+            _check_open(version, roles)
+            count = min(version.block_count, MAX_BLOCKS_PER_CALL)
+            if count > left:
+                raise ServiceUnavailable(retry_after_seconds=RETRY_AFTER_SECONDS)
+            left -= count
+            to_ask[index] = report
+        except (NotFound, UploadExpired, PermissionDenied, ServiceUnavailable) as refusal:
+            answers[index] = refusal
+    if to_ask:
+        ask = get_block_service().refresh_upload_urls
+        found = ask(device_id=device.pk, reports=list(to_ask.values()))
+        for index, refreshed in zip(to_ask, found, strict=True):
+            answers[index] = UploadExpired() if refreshed.is_expired else refreshed
+    return [answers[index] for index in range(len(reports))]
 
 
-def _refresh(
-    device: UserDevice, version: FileVersion, roles: Mapping[UUID, str], report: UploadReport
-) -> RefreshedUploads:
-    if version.status in (VersionStatus.COMMITTED, VersionStatus.SAME):
-        # The answer to its commit was lost: there is nothing left to send.
-        return RefreshedUploads(verified=tuple(report.done), missing=(), uploads={})
-    _check_open(version, roles)
-    return get_block_service().refresh_upload_urls(
-        file_version_id=version.pk, device_id=device.pk, done=report.done, want=report.want
-    )
+def refresh_upload(*, device: UserDevice, report: UploadReport) -> RefreshedUpload:
+    """The same for one upload; a refusal is raised."""
+    [result] = refresh_uploads(device=device, reports=[report])
+    if isinstance(result, DriveError):
+        raise result
+    return result
 
 
 def upload_state(*, device: UserDevice, upload_id: UUID) -> UploadState:
@@ -142,60 +126,34 @@ def upload_state(*, device: UserDevice, upload_id: UUID) -> UploadState:
     version = get_upload(device=device, upload_id=upload_id)
     if version.status != VersionStatus.PENDING:
         return UploadState(version, ())
-    ask = get_block_service().refresh_upload_urls
-    try:
-        found = ask(file_version_id=version.pk, device_id=device.pk, done=(), want=())
-    except UploadExpired:
-        return UploadState(version, None)
-    return UploadState(version, found.missing)
+    [found] = get_block_service().refresh_upload_urls(
+        device_id=device.pk, reports=[UploadReport(version.pk, done=(), want=())]
+    )
+    return UploadState(version, None if found.is_expired else found.missing)
 
 
 def create_packs(
     *, device: UserDevice, packs: Sequence[NewPack]
 ) -> list[SignedRequest | DriveError]:
-    """A PUT for each pack; a refused one (InvalidRequest) leaves the others standing.
+    """A PUT for each pack; a refused one leaves the others standing.
+
+    The refusal is an InvalidRequest, with `block_hashes` where no open upload of the device
+    names these blocks of the pack.
 
     Raises PermissionDenied for whoever may write nowhere, and TooManyRequests when too many
     packs of the device are on their way.
     """
     if not any(role in WRITERS for role in roles_of(device.user).values()):
         raise PermissionDenied("You may only read here.")
-    refusals = [_refusal_of(pack) for pack in packs]
-    good = [pack for pack, refusal in zip(packs, refusals, strict=True) if refusal is None]
-    if not good:
-        return [refusal for refusal in refusals if refusal is not None]
-    signed = iter(_signed_packs(device, good))
-    return [refusal or next(signed) for refusal in refusals]
+    if not packs:
+        return []
+    found = get_block_service().create_pack_uploads(device_id=device.pk, packs=packs)
+    return [each.upload or _refusal_of(each) for each in found]
 
 
-def _signed_packs(device: UserDevice, packs: Sequence[NewPack]) -> list[SignedRequest | DriveError]:
-    ask = get_block_service().create_pack_uploads
-    try:
-        return [*ask(device_id=device.pk, packs=packs)]
-    except InvalidRequest:
-        # Of a pack only the Block Service knows whether open uploads name its blocks. One
-        # that does not spoils the call, and the answer does not say which.
-        results: list[SignedRequest | DriveError] = []
-        for pack in packs:
-            try:
-                results += ask(device_id=device.pk, packs=[pack])
-            except (InvalidRequest, TooManyRequests) as error:
-                results.append(error)
-        return results
-
-
-def _refusal_of(pack: NewPack) -> InvalidRequest | None:
-    """Why this can be no pack. The Block Service would refuse the whole call for it."""
-    end = 0
-    for block in pack.blocks:
-        if block.offset != end:
-            return InvalidRequest("The blocks of a pack follow one another without gaps.")
-        end += block.size_bytes
-    if end != pack.size_bytes:
-        return InvalidRequest(f"The blocks have {end} bytes together, not {pack.size_bytes}.")
-    if len({block.block_hash for block in pack.blocks}) != len(pack.blocks):
-        return InvalidRequest("A pack holds each block once.")
-    return None
+def _refusal_of(refused: PackUpload) -> InvalidRequest:
+    extra = {"block_hashes": list(refused.unnamed)} if refused.unnamed else {}
+    return InvalidRequest(refused.refusal, **extra)
 
 
 def _open_upload(device: UserDevice, upload_id: UUID) -> FileVersion:

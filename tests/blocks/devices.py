@@ -18,8 +18,10 @@ from blocks.service import (
     NewPack,
     NewVersion,
     PackedBlock,
+    RefreshedUpload,
     Settlement,
     SignedRequest,
+    UploadReport,
     VersionRange,
     VersionToCommit,
 )
@@ -105,21 +107,36 @@ class Device:
 
     def send(self, version: NewVersion, blocks: Sequence[bytes]) -> None:
         """Put these blocks of a version that was begun, each by a URL of its own."""
-        want = [sha256(data) for data in blocks]
-        refreshed = self.service.refresh_upload_urls(
-            file_version_id=version.file_version_id,
-            device_id=self.device_id,
-            done=[],
-            want=want,
-        )
+        urls = self.refresh(version, want=blocks).urls
         for data in blocks:
-            if signed := refreshed.uploads.pop(sha256(data), None):
+            if signed := urls.pop(sha256(data), None):
                 self.put(signed, data)
+
+    def refresh(
+        self, version: NewVersion, done: Sequence[bytes] = (), want: Sequence[bytes] = ()
+    ) -> RefreshedUpload:
+        """Report these blocks of a version as sent, and ask for URLs for those."""
+        [refreshed] = self.service.refresh_upload_urls(
+            device_id=self.device_id,
+            reports=[
+                UploadReport(
+                    version.file_version_id,
+                    done=[sha256(data) for data in done],
+                    want=[sha256(data) for data in want],
+                )
+            ],
+        )
+        return refreshed
 
     def send_pack(self, blocks: Sequence[bytes]) -> None:
         pack, body = pack_of(blocks)
-        [signed] = self.service.create_pack_uploads(device_id=self.device_id, packs=[pack])
-        self.put(signed, body)
+        self.put(self.pack_url(pack), body)
+
+    def pack_url(self, pack: NewPack) -> SignedRequest:
+        """Where to put a pack that is not refused."""
+        [answer] = self.service.create_pack_uploads(device_id=self.device_id, packs=[pack])
+        assert answer.upload is not None, answer
+        return answer.upload
 
     def verdict(self, version: NewVersion) -> CommitVerdict:
         [verdict] = self.service.verify_versions(

@@ -187,12 +187,7 @@ def test_beginning_and_reporting_at_once_never_wait_for_each_other(
     first = device.version(known)
     device.begin(first)
     device.send(first, known)
-    service.refresh_upload_urls(
-        file_version_id=first.file_version_id,
-        device_id=device.device_id,
-        done=[sha256(data) for data in known],
-        want=[],
-    )
+    device.refresh(first, done=known)
 
     def begin(version: NewVersion, barrier: threading.Barrier) -> None:
         barrier.wait()
@@ -200,12 +195,7 @@ def test_beginning_and_reporting_at_once_never_wait_for_each_other(
 
     def report(version: NewVersion, new: list[bytes], barrier: threading.Barrier) -> None:
         barrier.wait()
-        service.refresh_upload_urls(
-            file_version_id=version.file_version_id,
-            device_id=device.device_id,
-            done=[sha256(data) for data in new],
-            want=[],
-        )
+        device.refresh(version, done=new)
 
     for _ in range(30):
         new = [random.randbytes(300_000) for _ in range(4)]

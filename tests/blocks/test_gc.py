@@ -142,12 +142,7 @@ def test_an_upload_can_be_resumed_for_days(laptop: Device, store: LocalObjectSto
     laptop.begin(version)
     laptop.send(version, BIG[:2])
     laptop.send_pack(SMALL)
-    laptop.service.refresh_upload_urls(
-        file_version_id=version.file_version_id,
-        device_id=laptop.device_id,
-        done=[sha256(BIG[0])],
-        want=[],
-    )
+    laptop.refresh(version, done=BIG[:1])
     let_time_pass(timedelta(days=6))
     collect_now(store)
 
@@ -182,12 +177,7 @@ def test_verified_bytes_that_no_open_upload_needs_are_kept_for_an_hour(
     version = laptop.version(BIG[:1])
     laptop.begin(version)
     laptop.send(version, BIG[:1])
-    laptop.service.refresh_upload_urls(
-        file_version_id=version.file_version_id,
-        device_id=laptop.device_id,
-        done=[sha256(BIG[0])],
-        want=[],
-    )
+    laptop.refresh(version, done=BIG[:1])
     laptop.settle(version, is_committed=False)
 
     let_time_pass(timedelta(minutes=50))

@@ -14,7 +14,7 @@ from blocks.local import LocalBlockService
 from blocks.service import NewVersion, Settlement
 from blocks.storage import LocalObjectStore
 from drive_project.common.errors import DriveError
-from tests.blocks.devices import Device, Door, sha256
+from tests.blocks.devices import Device, Door, pack_of, sha256
 from tests.blocks.worlds import collect_now, faults, forget_everything, let_time_pass
 
 # Few blocks, so that devices meet in them: four small and two with URLs of their own.
@@ -101,25 +101,25 @@ class Story:
 
     def pack(self, actor: int, picked: list[int]) -> Any:
         small = sorted({number for number in picked if number < 4})
-        if small:
-            self.actors[actor].device.send_pack(self._data(small))
-        return None
+        if not small:
+            return None
+        device = self.actors[actor].device
+        pack, body = pack_of(self._data(small))
+        [answer] = device.service.create_pack_uploads(device_id=device.device_id, packs=[pack])
+        if answer.upload is not None:
+            device.put(answer.upload, body)
+        return [self._number(block_hash) for block_hash in answer.unnamed]
 
     def report(self, actor: int, number: int, picked: list[int]) -> Any:
         me = self.actors[actor]
         version = me.pick(me.open, number)
         if version is None:
             return None
-        answer = me.device.service.refresh_upload_urls(
-            file_version_id=version.file_version_id,
-            device_id=me.device.device_id,
-            done=[sha256(data) for data in self._data(picked)],
-            want=[sha256(data) for data in self._data(picked)],
-        )
+        answer = me.device.refresh(version, done=self._data(picked), want=self._data(picked))
         return (
             [self._number(block_hash) for block_hash in answer.verified],
             [self._number(block_hash) for block_hash in answer.missing],
-            sorted(self._number(block_hash) for block_hash in answer.uploads),
+            sorted(self._number(block_hash) for block_hash in answer.urls),
         )
 
     def commit(self, actor: int, number: int) -> Any:

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from blocks import refresh, uploads, verification
 from blocks.local import LocalBlockService
 from blocks.models import Block, BlockState, BlockUpload, CondemnedObject, StoredObject
-from blocks.service import LocationState, RefreshedUploads, Verdict, VersionRange, VersionToCommit
+from blocks.service import LocationState, UploadReport, Verdict, VersionRange, VersionToCommit
 from blocks.storage import LocalObjectStore
 from drive_project.common.errors import InvalidRequest, ServiceUnavailable, TooManyRequests
 from tests.blocks.devices import Device, pack_of, sha256
@@ -19,15 +19,6 @@ from tests.blocks.worlds import collect_now, faults, let_time_pass
 
 BIG = [bytes([65 + number]) * 300_000 for number in range(3)]
 SMALL = [b"small block %d" % number for number in range(5)]
-
-
-def report(device: Device, version_id: object, done: list[bytes]) -> RefreshedUploads:
-    return device.service.refresh_upload_urls(
-        file_version_id=version_id,  # type: ignore[arg-type]
-        device_id=device.device_id,
-        done=[sha256(data) for data in done],
-        want=[],
-    )
 
 
 # --- Bounded work ---------------------------------------------------------------------------
@@ -43,7 +34,7 @@ def test_too_many_unverified_blocks_are_verified_first(
 
     assert laptop.verdict(version).verdict == Verdict.VERIFY_FIRST
 
-    answer = report(laptop, version.file_version_id, BIG)
+    answer = laptop.refresh(version, done=BIG)
     assert (len(answer.verified), answer.missing) == (3, ())
     assert laptop.verdict(version).verdict == Verdict.READY
 
@@ -57,7 +48,7 @@ def test_too_many_bytes_to_read_are_verified_first(
 
     monkeypatch.setattr(verification, "MAX_READ_BYTES", sum(map(len, SMALL)) - 1)
     assert laptop.verdict(version).verdict == Verdict.VERIFY_FIRST
-    assert report(laptop, version.file_version_id, SMALL[:1]).missing == ()
+    assert laptop.refresh(version, done=SMALL[:1]).missing == ()
     assert laptop.verdict(version).verdict == Verdict.READY
 
 
@@ -70,8 +61,8 @@ def test_what_a_report_leaves_is_neither_verified_nor_missing(
     laptop.send_pack(SMALL[:2])
     laptop.send_pack(SMALL[2:4])
 
-    first = report(laptop, version.file_version_id, SMALL[:4])
-    second = report(laptop, version.file_version_id, SMALL[:4])
+    first = laptop.refresh(version, done=SMALL[:4])
+    second = laptop.refresh(version, done=SMALL[:4])
 
     assert (len(first.verified), first.missing) == (2, ())
     assert (len(second.verified), second.missing) == (4, ())
@@ -104,18 +95,16 @@ def test_the_limit_is_that_of_the_call(laptop: Device, monkeypatch: pytest.Monke
 
 
 def test_lists_of_a_call_are_bounded(laptop: Device) -> None:
-    version = laptop.version(BIG)
-    laptop.begin(version)
-    hashes = [sha256(b"%d" % number) for number in range(1_001)]
+    pk = laptop.version(BIG).file_version_id
+    many = [sha256(b"%d" % number) for number in range(501)]
 
-    for done, want in ((hashes, []), ([], hashes)):
+    for reports in (
+        [UploadReport(pk, done=many, want=()), UploadReport(pk, done=many, want=())],
+        [UploadReport(pk, done=(), want=many * 2)],
+        [UploadReport(pk, done=(), want=())] * 1_001,
+    ):
         with pytest.raises(InvalidRequest):
-            laptop.service.refresh_upload_urls(
-                file_version_id=version.file_version_id,
-                device_id=laptop.device_id,
-                done=done,
-                want=want,
-            )
+            laptop.service.refresh_upload_urls(device_id=laptop.device_id, reports=reports)
     pack, _ = pack_of(SMALL)
     with pytest.raises(InvalidRequest):
         laptop.service.create_pack_uploads(device_id=laptop.device_id, packs=[pack] * 1_001)
@@ -241,10 +230,7 @@ def test_an_upload_row_is_there_before_its_url_is(laptop: Device, store: LocalOb
     locations = laptop.begin(laptop.version(BIG + SMALL))
     urls = [each.upload.url for each in locations if each.upload]
     pack, _ = pack_of(SMALL)
-    urls += [
-        signed.url
-        for signed in laptop.service.create_pack_uploads(device_id=laptop.device_id, packs=[pack])
-    ]
+    urls.append(laptop.pack_url(pack).url)
 
     known = set(BlockUpload.objects.values_list("s3_location", flat=True))
 
@@ -270,7 +256,7 @@ def test_a_spoilt_location_is_condemned_and_replaced(
     # What only a broken or lax store lets happen.
     store.write(spoilt.s3_location, b"x" * 10, sha256=sha256(b"x" * 10))
 
-    assert report(laptop, version.file_version_id, BIG[:1]).missing == (sha256(BIG[0]),)
+    assert laptop.refresh(version, done=BIG[:1]).missing == (sha256(BIG[0]),)
     assert CondemnedObject.objects.get().pk == spoilt.s3_location
     laptop.send(version, BIG[:1])
     assert BlockUpload.objects.get().s3_location != spoilt.s3_location

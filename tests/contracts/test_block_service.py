@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import pytest
@@ -16,11 +17,13 @@ from blocks.service import (
     BlockService,
     LocationState,
     NewPack,
+    NewVersion,
     PackedBlock,
     RecordedState,
     RecordedVersion,
-    RefreshedUploads,
+    RefreshedUpload,
     Settlement,
+    UploadReport,
     Verdict,
     VersionRange,
     VersionToCommit,
@@ -307,29 +310,96 @@ def test_held_moves_with_the_file(
 # --- Sending, and resuming ------------------------------------------------------------------
 
 
-def refresh(
-    device: Device,
-    version_id: object,
-    done: Sequence[bytes] = (),
-    want: Sequence[bytes] = (),
-) -> RefreshedUploads:
-    return device.service.refresh_upload_urls(
-        file_version_id=version_id,  # type: ignore[arg-type]
-        device_id=device.device_id,
-        done=[sha256(data) for data in done],
-        want=[sha256(data) for data in want],
-    )
-
-
 def test_what_is_reported_is_verified(laptop: Device) -> None:
     version = laptop.version(BIG)
     laptop.begin(version)
     laptop.send(version, BIG[:2])
 
-    answer = refresh(laptop, version.file_version_id, done=BIG)
+    answer = laptop.refresh(version, done=BIG)
 
     assert answer.verified == (sha256(BIG[0]), sha256(BIG[1]))
     assert answer.missing == (sha256(BIG[2]),)
+
+
+def test_many_uploads_are_reported_in_one_call(
+    laptop: Device, phone: Device, stranger: Device
+) -> None:
+    sent, resumed, wanted, given_up = (laptop.version(BIG[:2]) for _ in range(4))
+    foreign = stranger.version(BIG[:1])
+    for version in (sent, resumed, wanted, given_up):
+        laptop.begin(version)
+    stranger.begin(foreign)
+    laptop.settle(given_up, is_committed=False)
+    laptop.send(sent, BIG[:1])
+    first, second = sha256(BIG[0]), sha256(BIG[1])
+
+    def answers(*reports: UploadReport) -> list[RefreshedUpload]:
+        return laptop.service.refresh_upload_urls(device_id=laptop.device_id, reports=reports)
+
+    found = answers(
+        UploadReport(sent.file_version_id, done=[first, second], want=()),
+        UploadReport(given_up.file_version_id, done=[first], want=[second]),
+        UploadReport(wanted.file_version_id, done=(), want=[second, first, sha256(b"none")]),
+        UploadReport(foreign.file_version_id, done=[first], want=[first]),
+        UploadReport(resumed.file_version_id, done=(), want=()),
+        UploadReport(sent.file_version_id, done=(), want=[second]),
+    )
+
+    # What the device has sent for one of its uploads counts for the others.
+    is_expired = [False, True, False, True, False, False]
+    assert [answer.is_expired for answer in found] == is_expired
+    assert [answer.missing for answer in found] == [
+        () if each else (second,) for each in is_expired
+    ]
+    assert [answer.verified for answer in found] == [(first,), (), (), (), (), ()]
+    assert [list(answer.urls) for answer in found] == [[], [], [second], [], [], [second]]
+    one, other = (urlsplit(found[index].urls[second].url).path for index in (2, 5))
+    assert one == other
+    assert answers() == []
+    laptop.put(found[2].urls[second], BIG[1])
+    for version in (sent, resumed, wanted):
+        assert laptop.verdict(version).verdict == Verdict.READY
+
+
+def test_a_block_of_two_claimed_sizes_has_a_url_for_each(laptop: Device) -> None:
+    """A claim is only that: the one that is wrong can never be verified."""
+    right = laptop.version(BIG[:1])
+    wrong = laptop.version([], blocks=[BlockClaim(sha256(BIG[0]), len(BIG[0]) - 1)])
+    for version in (right, wrong):
+        laptop.begin(version)
+    name = sha256(BIG[0])
+
+    one, other = laptop.service.refresh_upload_urls(
+        device_id=laptop.device_id,
+        reports=[
+            UploadReport(version.file_version_id, done=(), want=[name])
+            for version in (right, wrong)
+        ],
+    )
+
+    assert one.urls[name].url != other.urls[name].url
+    laptop.put(one.urls[name], BIG[0])
+    assert laptop.verdict(right).verdict == Verdict.READY
+    assert laptop.verdict(wrong).verdict == Verdict.MISSING_BLOCKS
+
+
+def test_several_uploads_of_one_call_have_a_bounded_answer(laptop: Device) -> None:
+    claims = [BlockClaim(sha256(b"%d" % number), 1) for number in range(MAX_BLOCKS_PER_CALL)]
+    long, empty, short = (laptop.version([], blocks=blocks) for blocks in (claims, [], claims[:1]))
+    laptop.service.get_or_create_block_locations(versions=[long, empty], readable=[])
+    laptop.begin(short)
+
+    def ask(*versions: NewVersion) -> list[int]:
+        found = laptop.service.refresh_upload_urls(
+            device_id=laptop.device_id,
+            reports=[UploadReport(each.file_version_id, done=(), want=()) for each in versions],
+        )
+        return [len(answer.missing) for answer in found]
+
+    assert ask(long, empty) == [MAX_BLOCKS_PER_CALL, 0]
+    for versions in ([long, short], [long, long]):
+        with pytest.raises(InvalidRequest, match="together"):
+            ask(*versions)
 
 
 def test_urls_come_for_what_is_wanted_and_missing(laptop: Device) -> None:
@@ -337,21 +407,19 @@ def test_urls_come_for_what_is_wanted_and_missing(laptop: Device) -> None:
     laptop.begin(version)
     laptop.send(version, BIG[:1])
 
-    answer = refresh(
-        laptop, version.file_version_id, done=BIG[:1], want=[BIG[0], SMALL[0], b"not in it"]
-    )
+    answer = laptop.refresh(version, done=BIG[:1], want=[BIG[0], SMALL[0], b"not in it"])
 
-    assert answer.uploads.keys() == {sha256(SMALL[0])}
+    assert answer.urls.keys() == {sha256(SMALL[0])}
     assert answer.missing == tuple(sha256(data) for data in BIG[1:] + SMALL)
 
 
 def test_a_fresh_url_leads_to_the_same_place(laptop: Device) -> None:
     version = laptop.version(BIG[:1])
     [location] = laptop.begin(version)
-    answer = refresh(laptop, version.file_version_id, want=BIG[:1])
+    answer = laptop.refresh(version, want=BIG[:1])
 
     assert location.upload is not None
-    first, second = location.upload.url, answer.uploads[sha256(BIG[0])].url
+    first, second = location.upload.url, answer.urls[sha256(BIG[0])].url
     assert first.partition("?")[0] == second.partition("?")[0]
 
 
@@ -361,7 +429,7 @@ def test_an_upload_is_resumed_without_knowing_anything(laptop: Device) -> None:
     laptop.send(version, BIG[:2])
     laptop.send_pack(SMALL)
 
-    answer = refresh(laptop, version.file_version_id)
+    answer = laptop.refresh(version)
 
     assert answer.missing == (sha256(BIG[2]),)
 
@@ -459,8 +527,7 @@ def test_an_upload_belongs_to_its_device(laptop: Device, phone: Device, stranger
     laptop.send(version, BIG[:1])
 
     for other in (phone, stranger):
-        with pytest.raises(UploadExpired):
-            refresh(other, version.file_version_id, want=BIG[:1])
+        assert other.refresh(version, want=BIG[:1]) == RefreshedUpload(is_expired=True)
         assert other.verdict(version).verdict == Verdict.UPLOAD_EXPIRED
     assert laptop.verdict(version).verdict == Verdict.READY
 
@@ -472,10 +539,10 @@ def test_wrong_bytes_never_count(laptop: Device, kind: str) -> None:
     laptop.door.request(location.upload, b"x" * 300_000)
 
     assert laptop.verdict(version).verdict == Verdict.MISSING_BLOCKS
-    answer = refresh(laptop, version.file_version_id, done=BIG[:1], want=BIG[:1])
+    answer = laptop.refresh(version, done=BIG[:1], want=BIG[:1])
     assert answer.verified == ()
     # On a store that took the wrong bytes the place is spoilt: there is a new one.
-    laptop.put(answer.uploads[sha256(BIG[0])], BIG[0])
+    laptop.put(answer.urls[sha256(BIG[0])], BIG[0])
     assert laptop.verdict(version).verdict == Verdict.READY
     laptop.settle(version)
     assert laptop.download(version) == BIG[:1]
@@ -486,7 +553,7 @@ def test_bytes_cannot_be_exchanged_after_they_were_verified(laptop: Device) -> N
     [location] = laptop.begin(version)
     assert location.upload is not None
     laptop.put(location.upload, BIG[0])
-    assert refresh(laptop, version.file_version_id, done=BIG[:1]).verified
+    assert laptop.refresh(version, done=BIG[:1]).verified
 
     laptop.door.request(location.upload, b"x" * 300_000)
 
@@ -517,8 +584,8 @@ def test_one_report_brings_in_the_whole_pack(laptop: Device) -> None:
     laptop.begin(other)
     laptop.send_pack(SMALL)
 
-    assert refresh(laptop, one.file_version_id, done=SMALL[:1]).missing == ()
-    assert refresh(laptop, other.file_version_id, want=SMALL[2:]).missing == ()
+    assert laptop.refresh(one, done=SMALL[:1]).missing == ()
+    assert laptop.refresh(other, want=SMALL[2:]).missing == ()
     assert laptop.verdict(other).verdict == Verdict.READY
     assert laptop.verdict(one).verdict == Verdict.READY
 
@@ -579,18 +646,17 @@ def test_a_pack_with_a_wrong_block_brings_nothing(laptop: Device) -> None:
     pack, body = pack_of([*SMALL[:4], b"other block 4"])
     assert len(SMALL[4]) == len(b"other block 4")
     lie = PackedBlock(sha256(SMALL[4]), pack.blocks[4].offset, len(SMALL[4]))
-    [signed] = laptop.service.create_pack_uploads(
-        device_id=laptop.device_id,
-        packs=[NewPack(pack.sha256, pack.size_bytes, [*pack.blocks[:4], lie])],
+    laptop.put(
+        laptop.pack_url(NewPack(pack.sha256, pack.size_bytes, [*pack.blocks[:4], lie])), body
     )
-    laptop.put(signed, body)
 
     assert laptop.verdict(version).verdict == Verdict.MISSING_BLOCKS
-    assert refresh(laptop, version.file_version_id, done=SMALL).verified == ()
+    assert laptop.refresh(version, done=SMALL).verified == ()
 
 
 @pytest.mark.parametrize("change", ["gap", "overlap", "sum", "empty", "large", "twice", "hash"])
 def test_impossible_packs_are_refused(laptop: Device, change: str) -> None:
+    laptop.begin(laptop.version(SMALL))
     pack, _ = pack_of(SMALL)
     first, second, *_ = pack.blocks
     blocks = {
@@ -608,11 +674,16 @@ def test_impossible_packs_are_refused(laptop: Device, change: str) -> None:
     size_bytes = 3 * MAX_BLOCK_BYTES if change == "large" else 28 if change == "twice" else 70
     assert MAX_PACK_BYTES < 3 * MAX_BLOCK_BYTES
 
-    with pytest.raises(InvalidRequest):
-        laptop.service.create_pack_uploads(
-            device_id=laptop.device_id,
-            packs=[NewPack(pack.sha256, 0 if change == "empty" else size_bytes, blocks)],
-        )
+    impossible = NewPack(pack.sha256, 0 if change == "empty" else size_bytes, blocks)
+
+    refused, good = laptop.service.create_pack_uploads(
+        device_id=laptop.device_id, packs=[impossible, pack]
+    )
+
+    assert refused.upload is None
+    assert refused.refusal
+    assert refused.unnamed == ()
+    assert good.upload
 
 
 def test_a_pack_carries_only_what_an_open_upload_of_its_device_names(
@@ -625,9 +696,14 @@ def test_a_pack_carries_only_what_an_open_upload_of_its_device_names(
     laptop.settle(given_up, is_committed=False)
     laptop.begin(laptop.version(SMALL[1:]))
 
-    laptop.send_pack(SMALL[1:])
-    with pytest.raises(InvalidRequest, match=sha256(SMALL[0])):
-        laptop.send_pack(SMALL)
+    one, other = laptop.service.create_pack_uploads(
+        device_id=laptop.device_id, packs=[pack_of(SMALL)[0], pack_of(SMALL[1:])[0]]
+    )
+
+    assert (one.upload, one.unnamed) == (None, (sha256(SMALL[0]),))
+    assert one.refusal
+    assert other.upload is not None
+    assert (other.refusal, other.unnamed) == ("", ())
 
 
 def test_a_pack_of_another_device_proves_nothing(laptop: Device, stranger: Device) -> None:
@@ -651,8 +727,7 @@ def test_a_release_is_final(laptop: Device) -> None:
 
     with pytest.raises(UploadExpired):
         laptop.begin(version)
-    with pytest.raises(UploadExpired):
-        refresh(laptop, version.file_version_id)
+    assert laptop.refresh(version) == RefreshedUpload(is_expired=True)
     assert laptop.verdict(version).verdict == Verdict.UPLOAD_EXPIRED
     with pytest.raises(NotFound):
         laptop.download(version)

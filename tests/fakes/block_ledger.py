@@ -94,6 +94,13 @@ class Ledger:
             raise InvalidRequest("This upload belongs to another device.")
         return known
 
+    def is_open_for(self, device_id: UUID, file_version_id: UUID) -> bool:
+        """Whether the device has begun this version and it was not released."""
+        known = self.lists.get(file_version_id)
+        if known is None or known.state == RecordedState.RELEASED:
+            return False
+        return known.device_id == device_id
+
     def held_in(self, readable: Sequence[UUID]) -> set[BlockClaim]:
         """What committed versions in these namespaces name, where it is stored."""
         return {

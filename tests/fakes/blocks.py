@@ -28,27 +28,28 @@ from blocks.service import (
     LocationState,
     NewPack,
     NewVersion,
+    PackUpload,
     RecordedState,
     RecordedVersion,
-    RefreshedUploads,
+    RefreshedUpload,
     Settlement,
     SignedRequest,
     Source,
+    UploadReport,
     Verdict,
     VersionDownload,
     VersionRange,
     VersionToCommit,
 )
-from blocks.uploads import check_pack
+from blocks.uploads import fault_of
 from drive_project.common.errors import (
     ContentDamaged,
     InvalidRequest,
     NotFound,
     ServiceUnavailable,
-    UploadExpired,
 )
 from drive_project.common.ids import new_id
-from tests.fakes.block_ledger import LIFETIME, Ledger, Place, Row
+from tests.fakes.block_ledger import LIFETIME, Ledger, Place, Row, VersionList
 
 
 class FakeBlockService(Ledger):
@@ -105,56 +106,71 @@ class FakeBlockService(Ledger):
         return BlockLocation(claim.block_hash, claim.size_bytes, LocationState.SEND, url)
 
     def refresh_upload_urls(
-        self,
-        *,
-        file_version_id: UUID,
-        device_id: UUID,
-        done: Sequence[str],
-        want: Sequence[str],
-    ) -> RefreshedUploads:
-        if len(done) > MAX_URLS_PER_CALL or len(want) > MAX_URLS_PER_CALL:
-            raise InvalidRequest(f"At most {MAX_URLS_PER_CALL} blocks to report and to ask for.")
-        known = self.lists.get(file_version_id)
-        if known is None or known.state == RecordedState.RELEASED or device_id != known.device_id:
-            raise UploadExpired(file_version_id=str(file_version_id))
+        self, *, device_id: UUID, reports: Sequence[UploadReport]
+    ) -> list[RefreshedUpload]:
+        for count in (
+            len(reports),
+            sum(len(report.done) for report in reports),
+            sum(len(report.want) for report in reports),
+        ):
+            if count > MAX_URLS_PER_CALL:
+                raise InvalidRequest(f"At most {MAX_URLS_PER_CALL} of each in one call.")
+        mine = [each for each in reports if self.is_open_for(device_id, each.file_version_id)]
+        known = {report.file_version_id: self.lists[report.file_version_id] for report in mine}
+        blocks = sum(
+            min(len(known[report.file_version_id].rows), MAX_BLOCKS_PER_CALL) for report in mine
+        )
+        if len(mine) > 1 and blocks > MAX_BLOCKS_PER_CALL:
+            raise InvalidRequest(
+                f"At most {MAX_BLOCKS_PER_CALL} blocks in several uploads together."
+            )
+        for report in mine:
+            is_resumed = not report.done and not report.want
+            claims = known[report.file_version_id].claims
+            self.verify(device_id, set(claims) if is_resumed else set(report.done))
+        return [
+            self._refreshed(report, known[report.file_version_id])
+            if report.file_version_id in known
+            else RefreshedUpload(is_expired=True)
+            for report in reports
+        ]
+
+    def _refreshed(self, report: UploadReport, known: VersionList) -> RefreshedUpload:
         claims = known.claims
-        self.verify(device_id, set(done) if done or want else set(claims))
-        missing = [row.claim.block_hash for row in self.not_ready(known, counts_waiting_bytes=True)]
-        missing = list(dict.fromkeys(missing))
-        return RefreshedUploads(
-            verified=tuple(pk for pk in dict.fromkeys(done) if pk in claims and pk not in missing),
+        not_ready = self.not_ready(known, counts_waiting_bytes=True)
+        missing = list(dict.fromkeys(row.claim.block_hash for row in not_ready))
+        return RefreshedUpload(
+            verified=tuple(
+                pk for pk in dict.fromkeys(report.done) if pk in claims and pk not in missing
+            ),
             missing=tuple(missing[:MAX_BLOCKS_PER_CALL]),
-            uploads={pk: self.put_url(device_id, claims[pk]) for pk in missing if pk in set(want)},
+            urls={
+                pk: self.put_url(known.device_id, claims[pk])
+                for pk in missing
+                if known.device_id and pk in report.want
+            },
         )
 
-    def create_pack_uploads(
-        self, *, device_id: UUID, packs: Sequence[NewPack]
-    ) -> list[SignedRequest]:
+    def create_pack_uploads(self, *, device_id: UUID, packs: Sequence[NewPack]) -> list[PackUpload]:
         if len(packs) > MAX_URLS_PER_CALL:
             raise InvalidRequest(f"At most {MAX_URLS_PER_CALL} packs in one call.")
-        for pack in packs:
-            check_pack(pack)
         named = {
             block_hash
             for version in self.lists.values()
             if version.state == RecordedState.OPEN and version.device_id == device_id
             for block_hash in version.claims
         }
-        for pack in packs:
-            for block in pack.blocks:
-                if block.block_hash not in named:
-                    raise InvalidRequest(f"No open upload names {block.block_hash}.")
-        return [
-            self.signed_put(
-                self.packs.setdefault(
-                    (device_id, pack.sha256, tuple(pack.blocks)),
-                    pack_location(pack.sha256, new_id()),
-                ),
-                pack.size_bytes,
-                pack.sha256,
-            )
-            for pack in packs
-        ]
+        return [self._pack_upload(device_id, pack, named) for pack in packs]
+
+    def _pack_upload(self, device_id: UUID, pack: NewPack, named: set[str]) -> PackUpload:
+        if fault := fault_of(pack):
+            return PackUpload(None, fault)
+        hashes = [block.block_hash for block in pack.blocks]
+        if unnamed := tuple(pk for pk in hashes if pk not in named):
+            return PackUpload(None, "No open upload names some of its blocks.", unnamed)
+        place = (device_id, pack.sha256, tuple(pack.blocks))
+        location = self.packs.setdefault(place, pack_location(pack.sha256, new_id()))
+        return PackUpload(self.signed_put(location, pack.size_bytes, pack.sha256))
 
     # --- Commits ------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """Beginning an upload, sending its blocks, giving it up; and what is refused on the way."""
 
-from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -382,6 +381,7 @@ def calls(monkeypatch):
     for name, argument in (
         ("get_or_create_block_locations", "versions"),
         ("create_pack_uploads", "packs"),
+        ("refresh_upload_urls", "reports"),
     ):
         real = getattr(LocalBlockService, name)
 
@@ -419,10 +419,34 @@ def test_a_bad_item_does_not_make_many_calls_of_one(on_laptop, calls):
     answer = on_laptop.api.post("/files/upload/packs", {"items": packs})
     assert [each["status"] for each in answer.json()["items"]] == [201, 400, 400, 400, 400, 201]
 
-    assert calls == {"get_or_create_block_locations": [3, 1], "create_pack_uploads": [2]}
+    assert calls == {"get_or_create_block_locations": [3, 1], "create_pack_uploads": [6]}
 
 
-def test_many_uploads_are_resumed_in_one_request(on_laptop, on_phone):
+def test_a_pack_that_names_too_much_says_which_blocks_of_it(on_laptop, stranger, calls):
+    """Only the caller's own uploads count, so nothing is learnt of what others have."""
+    secret, own, unknown = b"a stranger's", b"own", b"nobody's"
+    Uploader(stranger).put(secret, name="secret")
+    Uploader(stranger).init(secret, name="once more")
+    on_laptop.init(own, name="own")
+
+    def item(*contents):
+        body, offset, blocks = b"".join(contents), 0, []
+        for each in contents:
+            blocks.append({"block_hash": sha256(each), "offset": offset, "size_bytes": len(each)})
+            offset += len(each)
+        return {"sha256": sha256(body), "size_bytes": len(body), "blocks": blocks}
+
+    items = [item(own), item(own, secret), item(unknown, own)]
+    good, *refused = on_laptop.api.post("/files/upload/packs", {"items": items}).json()["items"]
+
+    assert (good["status"], [each["status"] for each in refused]) == (201, [400, 400])
+    problems = [each["problem"] for each in refused]
+    assert [each.pop("block_hashes") for each in problems] == [[sha256(secret)], [sha256(unknown)]]
+    assert problems[0] == problems[1]
+    assert calls["create_pack_uploads"] == [3]
+
+
+def test_many_uploads_are_resumed_in_one_request(on_laptop, on_phone, calls):
     contents = {name: name.encode() * 100 for name in ("a", "b", "c")}
     begun = {name: on_laptop.init(data, name=name).json() for name, data in contents.items()}
     ids = {name: each["upload_id"] for name, each in begun.items()}
@@ -432,6 +456,7 @@ def test_many_uploads_are_resumed_in_one_request(on_laptop, on_phone):
     given_up = on_laptop.init(b"e", name="e").json()["upload_id"]
     on_laptop.api.delete(f"/files/upload/{given_up}")
     foreign = on_phone.init(b"f", name="f").json()["upload_id"]
+    calls.clear()
     items = [
         {"upload_id": ids["a"], "done": [hashes["a"]]},
         {"upload_id": ids["b"], "want": [hashes["b"]]},
@@ -446,6 +471,7 @@ def test_many_uploads_are_resumed_in_one_request(on_laptop, on_phone):
 
     statuses = [200, 200, 400, 200, 200, 410, 404, 400]
     assert [each["status"] for each in answer] == statuses
+    assert calls == {"refresh_upload_urls": [3]}
     assert answer[0] == {
         "status": 200,
         "upload_id": ids["a"],
@@ -474,9 +500,6 @@ def test_a_request_about_many_uploads_has_its_bounds(on_laptop, monkeypatch):
     assert [each["status"] for each in answer] == [200, 200, 503]
     assert answer[2]["problem"]["code"] == "service-unavailable"
     assert answer[2]["problem"]["retry_after_seconds"] > 0
-    monkeypatch.setattr(progress, "REFRESH_BUDGET", timedelta(0))
-    answer = on_laptop.api.post(path, three).json()["items"]
-    assert [each["status"] for each in answer] == [503] * 3
 
 
 def test_an_upload_is_resumed_after_a_crash(on_laptop):

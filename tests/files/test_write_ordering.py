@@ -8,9 +8,8 @@ from django.utils import timezone
 
 from blocks import gc
 from blocks.models import Block, BlockList, BlockUpload, ListState
-from blocks.service import get_block_service
+from blocks.service import UploadReport, get_block_service
 from blocks.storage import get_object_store
-from drive_project.common.errors import UploadExpired
 from drive_project.common.ids import new_id
 from files import journal, outbox, tasks
 from files.models import (
@@ -380,10 +379,8 @@ def test_a_late_beginning_finds_the_release_that_came_before_it(on_laptop):
     outbox.add_released([UUID(begun["upload_id"])])
 
     assert on_laptop.commit(begun["upload_id"]).status_code == 410
-    with pytest.raises(UploadExpired):
-        get_block_service().refresh_upload_urls(
-            file_version_id=UUID(begun["upload_id"]),
-            device_id=on_laptop.device.pk,
-            done=(),
-            want=(),
-        )
+    [refreshed] = get_block_service().refresh_upload_urls(
+        device_id=on_laptop.device.pk,
+        reports=[UploadReport(UUID(begun["upload_id"]), done=(), want=())],
+    )
+    assert refreshed.is_expired

@@ -19,9 +19,10 @@ from blocks.rpc.client import RemoteBlockService
 from blocks.rpc.limits import MAX_MESSAGE_BYTES, PAGE_BYTES
 from blocks.service import (
     MAX_BLOCKS_PER_CALL,
+    MAX_URLS_PER_CALL,
     BlockService,
     Downloads,
-    RefreshedUploads,
+    RefreshedUpload,
     SignedRequest,
     Source,
     Verdict,
@@ -174,18 +175,28 @@ def test_an_answer_for_ten_gibibytes_goes_in_pages() -> None:
     assert max(sizes) < PAGE_BYTES + 10_000 < MAX_MESSAGE_BYTES
 
 
-def test_lists_texts_and_maps_are_cut_alike() -> None:
-    refreshed = RefreshedUploads(
-        verified=tuple(f"{number:064}" for number in range(1_000)),
-        missing=tuple(f"{number:064}" for number in range(10_000)),
-        uploads={f"{number:064}": url(number) for number in range(1_000)},
-    )
+def test_texts_are_cut_like_messages() -> None:
+    ids = [UUID(int=number) for number in range(100_000)]
 
-    sizes = [page.ByteSize() for page in pages_of("RefreshUploadUrls", refreshed)]
+    sizes = [page.ByteSize() for page in pages_of("ListRecordedIds", ids)]
 
     assert len(sizes) > 2
-    assert max(sizes) < PAGE_BYTES + 70_000
+    assert max(sizes) < PAGE_BYTES + 300_000
+
+
+def test_the_longest_answer_about_one_upload_fits_in_a_message() -> None:
+    """A page ends only between two of them."""
+    refreshed = RefreshedUpload(
+        verified=tuple(f"{number:064}" for number in range(MAX_URLS_PER_CALL)),
+        missing=tuple(f"{number:064}" for number in range(MAX_BLOCKS_PER_CALL)),
+        urls={f"{number:064}": url(number) for number in range(MAX_URLS_PER_CALL)},
+    )
+
+    sizes = [page.ByteSize() for page in pages_of("RefreshUploadUrls", [refreshed] * 2)]
+
+    assert len(sizes) == 2
+    assert max(sizes) < MAX_MESSAGE_BYTES / 2
 
 
 def test_a_short_answer_is_one_page() -> None:
-    assert len(list(pages_of("RefreshUploadUrls", RefreshedUploads((), (), {})))) == 1
+    assert len(list(pages_of("RefreshUploadUrls", [RefreshedUpload()]))) == 1
