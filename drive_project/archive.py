@@ -141,10 +141,12 @@ class Archive:
         draft.replace(self.manifest_path)
         os.sync()
 
-    def part(self, path: Path, table: str = "", columns: tuple[str, ...] = ()) -> Part:
-        """A finished file as the manifest names it."""
+    def part(
+        self, path: Path, table: str = "", columns: tuple[str, ...] = (), *, sha256: str = ""
+    ) -> Part:
+        """A finished file as the manifest names it. sha256: where it is known already."""
         name = path.relative_to(self.folder).as_posix()
-        return Part(name, path.stat().st_size, sha256_of(path), table, columns)
+        return Part(name, path.stat().st_size, sha256 or sha256_of(path), table, columns)
 
     def check(self, part: Part) -> Path:
         """The file of a part, found right. Raises NotUsable."""

@@ -5,6 +5,7 @@ no program of PostgreSQL's on this machine, of which the version would have to f
 server's. The tables themselves are made by the migrations that the copy had had.
 """
 
+import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -82,14 +83,17 @@ def _dump_postgres(
         for table, columns in _tables(cursor).items():
             path = folder / f"{table}.copy"
             names = ", ".join(f'"{column}"' for column in columns)
+            # While it comes: to read a large table again would take longer than a hold lasts.
+            digest = hashlib.sha256()
             with (
                 path.open("wb") as file,
                 cursor.copy(f'COPY "{table}" ({names}) TO STDOUT') as data,
             ):
                 for piece in data:
                     file.write(piece)
+                    digest.update(piece)
                     renew()
-            parts.append(archive.part(path, table, columns))
+            parts.append(archive.part(path, table, columns, sha256=digest.hexdigest()))
     return Dump("postgresql", tuple(parts), migrations)
 
 
@@ -101,7 +105,9 @@ def _snapshot(alias: str) -> Iterator[Any]:
     try:
         with connection.cursor() as cursor:
             cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            # However large a table is, and however slow the disk that it goes to.
             cursor.execute("SET LOCAL statement_timeout = 0")
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             yield cursor
             cursor.execute("ROLLBACK")
     finally:
@@ -182,6 +188,7 @@ def load(alias: str, archive: Archive, dump: Dump) -> None:
     _make_tables(alias, dump)
     with transaction.atomic(using=alias), connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         names = ", ".join(f'"{part.table}"' for part in dump.parts)
         cursor.execute(f"TRUNCATE {names}")
         for part in dump.parts:

@@ -44,19 +44,30 @@ def could_run() -> Iterator[None]:
                     f"The database {alias!r} is not that of this release. Start Drive once, or "
                     "run: manage.py prepare"
                 )
-            _lift_time_limit(alias)
-        yield
+        with _without_time_limit("default"), _without_time_limit("blocks"):
+            yield
     except DatabaseError as error:
         raise CannotRun(f"A database does not answer: {' '.join(str(error).split())}") from error
     except DriveError as error:
         raise CannotRun(str(error)) from error
 
 
-def _lift_time_limit(alias: str) -> None:
-    """Statements of this process may take as long as the database is large."""
-    if connections[alias].vendor == "postgresql":
-        with connections[alias].cursor() as cursor:
-            cursor.execute("SET statement_timeout = 0")
+@contextmanager
+def _without_time_limit(alias: str) -> Iterator[None]:
+    """Statements on this thread's connection may take as long as the database is large."""
+    connection = connections[alias]
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+    try:
+        yield
+    finally:
+        # The pool lends it to others afterwards. One that broke is not lent again.
+        if connection.connection is not None and connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute("RESET statement_timeout")
 
 
 def places_hurt(block_hashes: Iterable[str]) -> Iterator[tuple[str, UUID, Place]]:

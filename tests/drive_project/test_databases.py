@@ -4,6 +4,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from django.db import OperationalError, connections, transaction
 from django.db.utils import ConnectionHandler
 
 from blocks.local import LocalBlockService
+from drive_project import dumps
 from drive_project import settings as module
+from drive_project.archive import Archive
+from drive_project.problems import CannotRun, could_run
 from tests.blocks.devices import Device, Door
 from tests.files.test_soak import at_once
 
@@ -69,6 +73,42 @@ def test_what_is_stuck_ends(monkeypatch: pytest.MonkeyPatch) -> None:
             assert waiting.fetchone() == ("drive",)
             with pytest.raises(OperationalError, match="lock timeout"):
                 waiting.execute("SELECT count(*) FROM files_user")
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_only_checks_and_copies_may_take_long(tmp_path: Path) -> None:
+    """A table of a billion rows is read for hours, by one statement."""
+
+    def limits() -> dict[str, str]:
+        found = {}
+        for alias in ("default", "blocks"):
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SHOW statement_timeout")
+                [found[alias]] = cursor.fetchone()
+        return found
+
+    usual = limits()
+    assert usual == {"default": "10min", "blocks": "10min"}
+    with could_run():
+        assert limits() == {"default": "0", "blocks": "0"}
+    assert limits() == usual
+    with pytest.raises(CannotRun, match="does not answer"), could_run():
+        raise OperationalError("gone")
+    assert limits() == usual
+
+    seen: list[tuple[str, ...]] = []
+    query = (
+        "SELECT current_setting('statement_timeout'), "
+        "current_setting('idle_in_transaction_session_timeout')"
+    )
+    dumps.dump(
+        *("default", Archive(tmp_path), tmp_path / "dump"),
+        renew=lambda: None,
+        look=lambda rows: seen.extend(rows(query)),
+    )
+    assert seen == [("0", "0")]
+    assert limits() == usual
 
 
 @pytest.mark.postgres

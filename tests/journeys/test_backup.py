@@ -6,7 +6,7 @@ import random
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 
 from tests.journeys.devices import Device
 from tests.services.drive import PASSWORD, RunningDrive
+from tests.services.s3 import PrivateS3
 
 pytestmark = pytest.mark.journey
 
@@ -108,12 +109,52 @@ def authors() -> Iterator[Callable[[RunningDrive, str], Author]]:
         yield sign_in
 
 
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Callable[..., RunningDrive]]:
+    """Makes servers by the names of their folders; they are ended with the test."""
+    with ExitStack() as stack:
+
+        def make(name: str, **more: Any) -> RunningDrive:
+            return stack.enter_context(closing(RunningDrive(tmp_path / name, **more)))
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[PrivateS3]:
+    with PrivateS3.strict() as running:
+        yield running
+
+
+@pytest.fixture(params=["disk", "S3"])
+def store(request: pytest.FixtureRequest) -> Callable[[], dict[str, str]]:
+    """The settings of a store that is empty, a new one at each call."""
+
+    def on_disk() -> dict[str, str]:
+        return {}
+
+    def on_s3() -> dict[str, str]:
+        bucket = request.getfixturevalue("s3").new_bucket()
+        return {
+            "S3_BUCKET": bucket.bucket,
+            "S3_ENDPOINT": bucket.endpoint,
+            "S3_REGION": bucket.region,
+            "S3_ACCESS_KEY_ID": bucket.access_key,
+            "S3_SECRET_ACCESS_KEY": bucket.secret_key,
+        }
+
+    return on_disk if request.param == "disk" else on_s3
+
+
 def test_a_backup_beside_commits_and_deletions_is_whole(
-    server: RunningDrive, authors: Callable[[RunningDrive, str], Author], tmp_path: Path
+    servers: Callable[..., RunningDrive],
+    store: Callable[[], dict[str, str]],
+    authors: Callable[[RunningDrive, str], Author],
+    tmp_path: Path,
 ) -> None:
-    server.stop()
+    own_store = store()
     # Removed content goes at once: the hold alone keeps it for the backup.
-    server.environment["BLOCK_GRACE_SECONDS"] = "0"
+    server = servers("server", BLOCK_GRACE_SECONDS="0", **own_store)
     server.start()
     email = f"{uuid.uuid4()}@example.com"
     server.create_user(email)
@@ -146,13 +187,17 @@ def test_a_backup_beside_commits_and_deletions_is_whole(
     server.close()
     assert_clean(server)
 
-    restored = RunningDrive(tmp_path / "restored", port=server.port)
+    if own_store:
+        in_use = servers("elsewhere", **own_store).manage("restore", str(tmp_path / "backup"))
+        assert (in_use.returncode, in_use.stdout) == (2, "")
+        assert "The object store is not empty" in in_use.stderr
+    restored = servers("restored", port=server.port, **store())
     answer = restored.manage("restore", str(tmp_path / "backup"))
 
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert_clean(restored)
-    with restored:
-        found = author.read_all()
+    restored.start()
+    found = author.read_all()
     # Whatever there is can be read whole, and what was there all along is there.
     assert all(
         digest == hashlib.sha256(name.encode()).hexdigest() for name, digest in found.items()
