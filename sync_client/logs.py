@@ -10,7 +10,7 @@ from collections import deque
 from pathlib import Path
 from typing import BinaryIO
 
-from sync_client.cli_output import harmless, say
+from sync_client.cli.output import harmless, say
 
 FILE_BYTES = 1_000_000
 FILES = 3

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from sync_client import logs
 from sync_client import status as status_document
 from sync_client.api import HttpApi
-from sync_client.cli_output import Watching, complain, say, status_lines
+from sync_client.cli.output import Watching, complain, say, status_lines
 from sync_client.config import Config, Store
 from sync_client.control import NotRunning, ask
 from sync_client.daemon import Daemon

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from sync_client.cli_output import Watching, harmless, pending_text, size_text, status_lines
+from sync_client.cli.output import Watching, harmless, pending_text, size_text, status_lines
 from tests.sync_client.conftest import DRIVE
 
 NOTHING = {"up_files": 0, "up_bytes": 0, "down_files": 0, "down_bytes": 0}

@@ -1,0 +1,46 @@
+"""All commands, in the order of the help."""
+
+from typing import Annotated
+
+import typer
+
+from sync_client import __version__
+from sync_client.cli import account, daemon, folders, server
+from sync_client.cli.output import say
+
+app = typer.Typer(
+    name="drive",
+    help="Keep folders the same on all your devices.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def drive(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Keep folders the same on all your devices."""
+
+
+app.command()(account.login)
+app.command()(folders.link)
+app.command()(daemon.start)
+app.command()(daemon.stop)
+app.command()(daemon.status)
+app.command()(daemon.sync)
+app.command()(daemon.wait)
+app.command()(daemon.confirm_deletes)
+app.command("ls")(server.list_folder)
+app.command()(daemon.log)
+app.command()(account.logout)
