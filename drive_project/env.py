@@ -12,6 +12,8 @@ from typing import TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 
+from drive_project.common.redis_urls import is_cluster
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -56,6 +58,27 @@ def text(name: str, *, meaning: str, default: str = "", shown_default: str | Non
         meaning=meaning,
         parse=str,
         fallback=default,
+    )
+
+
+def redis_url(name: str, *, meaning: str, shown_default: str, may_be_cluster: bool = False) -> str:
+    """The URL of a Redis, or nothing. See drive_project.common.redis_urls."""
+
+    def parse(raw: str) -> str:
+        if is_cluster(raw) and not may_be_cluster:
+            raise ValueError(
+                "Celery's queues cannot be in a Redis Cluster. Name one server or Sentinels "
+                "here, and the cluster in EVENTS_REDIS_URL, which takes the event streams."
+            )
+        return raw
+
+    return _read(
+        name,
+        kind="a Redis URL" + (", also of a cluster" if may_be_cluster else ""),
+        default=shown_default,
+        meaning=meaning,
+        parse=parse,
+        fallback="",
     )
 
 

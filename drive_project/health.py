@@ -19,6 +19,7 @@ from blocks.service import get_block_service
 from blocks.storage import get_object_store
 from drive_project import __version__
 from drive_project.common.errors import DriveError, ServiceUnavailable
+from drive_project.common.redis_clients import REDIS_AWAY, connect
 from drive_project.databases import missing_migrations
 
 logger = logging.getLogger(__name__)
@@ -66,13 +67,17 @@ class DatabaseCheck:
 
 
 def check_redis() -> str:
-    try:
-        with redis.from_url(
-            settings.REDIS_URL, socket_timeout=CHECK_TIMEOUT_SECONDS, max_connections=1
-        ) as client:
-            client.ping()
-    except redis.RedisError as error:
-        raise Unready("does not answer") from error
+    for url in {settings.REDIS_URL, settings.EVENTS_REDIS_URL}:
+        try:
+            with connect(
+                url,
+                socket_timeout=CHECK_TIMEOUT_SECONDS,
+                socket_connect_timeout=CHECK_TIMEOUT_SECONDS,
+            ) as client:
+                client.ping()
+        except REDIS_AWAY as error:
+            which = "" if url == settings.REDIS_URL else "EVENTS_REDIS_URL "
+            raise Unready(f"{which}does not answer") from error
     return "answers"
 
 

@@ -20,10 +20,11 @@ DATA_DIR = env.folder(
 BIND_HOST, BIND_PORT = env.bind(
     "DRIVE_BIND", default="127.0.0.1:8000", meaning="Address on which `make up` serves."
 )
-REDIS_URL = env.text(
+REDIS_URL = env.redis_url(
     "REDIS_URL",
     shown_default="a private Redis that `make up` starts in DRIVE_DATA_DIR",
-    meaning="Redis for Celery, signals, event streams and cache. redis://… or unix:///….",
+    meaning="Redis for Celery, signals, event streams and cache. redis://…, rediss://…, unix:///… "
+    "or redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB; not a cluster.",
 )
 
 # Where the private Redis listens when its socket cannot stand in the data folder.

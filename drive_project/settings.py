@@ -14,6 +14,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from drive_project import __version__, env, instance
+from drive_project.common.redis_urls import celery_settings, channel_host
 
 # --- Where data lives and where the server listens --------------------------------------
 
@@ -228,25 +229,37 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = instance.REDIS_URL or f"unix://{instance.redis_socket()}"
 
 
-def _celery_url(url: str) -> str:
-    return "redis+socket://" + url.removeprefix("unix://") if url.startswith("unix://") else url
-
+# A Redis Cluster is for the event streams alone: Celery's broker does not support it.
+EVENTS_REDIS_URL = (
+    env.redis_url(
+        "EVENTS_REDIS_URL",
+        shown_default="REDIS_URL",
+        meaning="Redis for the event streams alone, where it is another one. Like REDIS_URL, or "
+        "redis+cluster://HOST:PORT,HOST:PORT.",
+        may_be_cluster=True,
+    )
+    or REDIS_URL
+)
 
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": REDIS_URL,
+        # In a list: Django cuts a text at each comma, and a Sentinel's URL has some.
+        "LOCATION": [REDIS_URL],
         "KEY_PREFIX": "drive",
-        "OPTIONS": {"serializer": "drive_project.common.cache.JsonSerializer"},
+        "OPTIONS": {
+            "serializer": "drive_project.common.cache.JsonSerializer",
+            "pool_class": "drive_project.common.redis_clients.CachePool",
+        },
     }
 }
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL]},
+        "CONFIG": {"hosts": [channel_host(REDIS_URL)]},
     }
 }
-CELERY_BROKER_URL = _celery_url(REDIS_URL)
+CELERY_BROKER_URL, CELERY_BROKER_TRANSPORT_OPTIONS = celery_settings(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True

@@ -2,7 +2,8 @@
 
 An event carries identifiers and a seq, never names or data. It is a hint: lost, doubled or
 reordered it costs time, since the journal is the truth. Streams are partitioned by
-namespace, so the events of one stay in order and a cluster can spread them.
+namespace, so the events of one stay in order and a Redis Cluster can spread them: they are
+at EVENTS_REDIS_URL, all else is at REDIS_URL.
 
     stream               fields
     drive:events:SHARD   {"type": "changed", "namespace_id", "seq"}
@@ -21,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from drive_project.common.errors import ServiceUnavailable
+from drive_project.common.redis_clients import REDIS_AWAY, connect
 
 SHARD_COUNT = 8
 STREAMS = tuple(f"drive:events:{shard}" for shard in range(SHARD_COUNT))
@@ -92,27 +94,29 @@ def online_devices(device_ids: Iterable[UUID]) -> set[UUID]:
         return set()
     try:
         found = cast(
-            list[str | None], _client().mget([online_key(device_id) for device_id in wanted])
+            list[str | None],
+            _client(settings.REDIS_URL).mget([online_key(device_id) for device_id in wanted]),
         )
-    except (redis.RedisError, OSError) as error:
+    except REDIS_AWAY as error:
         raise ServiceUnavailable(retry_after_seconds=RETRY_AFTER_SECONDS) from error
     return {device_id for device_id, value in zip(wanted, found, strict=True) if value}
 
 
 def _publish(about: UUID, fields: dict[Any, Any]) -> None:
     try:
-        _client().xadd(stream_of(about), fields, maxlen=MAX_EVENTS, approximate=True)
-    except (redis.RedisError, OSError) as error:
+        client = _client(settings.EVENTS_REDIS_URL)
+        client.xadd(stream_of(about), fields, maxlen=MAX_EVENTS, approximate=True)
+    except REDIS_AWAY as error:
         raise ServiceUnavailable(
             "The event was not announced.", retry_after_seconds=RETRY_AFTER_SECONDS
         ) from error
 
 
 @cache
-def _client() -> redis.Redis:
+def _client(url: str) -> redis.Redis:
     """One pool for all threads of a process."""
-    return redis.Redis.from_url(
-        settings.REDIS_URL,
+    return connect(
+        url,
         socket_timeout=TIMEOUT_SECONDS,
         socket_connect_timeout=TIMEOUT_SECONDS,
         # Once more at once: a pooled connection may have died with the last Redis. No

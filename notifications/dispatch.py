@@ -15,7 +15,9 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from files import public
+from drive_project.common.redis_clients import connect_async
+from drive_project.common.redis_urls import is_cluster
+from files import events, public
 from files.events import Changed, DeviceRevoked
 from files.public import Session
 from notifications import presence
@@ -43,24 +45,33 @@ class Dispatcher:
     membership at the moment of the signal, never by what a client said.
     """
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, events_url: str) -> None:
+        """events_url: where the event streams are, redis_url: where presence is."""
         self.connections = Connections()
         self._questions = Questions()
-        self._redis: Redis = Redis.from_url(
-            redis_url,
-            decode_responses=True,
-            socket_timeout=REDIS_TIMEOUT_SECONDS,
-            socket_connect_timeout=2,
-            # The intake has a rhythm of its own, presence does not insist.
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._intake = Intake(self._redis, on_events=self.deliver, on_doubt=self.compare_all)
+        self._redis = _client(redis_url)
+        self._events_redis = self._redis if events_url == redis_url else _client(events_url)
+        self._intakes = [
+            Intake(redis, streams, on_events=self.deliver, on_doubt=self.compare_all)
+            for redis, streams in self._sources(is_cluster=is_cluster(events_url))
+        ]
         self._presence = Presence(self._redis)
         self._running: set[asyncio.Task[None]] = set()
 
+    def _sources(self, *, is_cluster: bool) -> list[tuple[Redis, Sequence[str]]]:
+        """What is read together: the streams of one server; in a cluster each is elsewhere."""
+        if self._events_redis is self._redis:
+            return [(self._redis, (*events.STREAMS, presence.STREAM))]
+        together = [(stream,) for stream in events.STREAMS] if is_cluster else [events.STREAMS]
+        return [
+            (self._redis, (presence.STREAM,)),
+            *((self._events_redis, streams) for streams in together),
+        ]
+
     def start(self) -> None:
         """Begin to read events; connections may come before the first is read."""
-        self._spawn(self._intake.run())
+        for intake in self._intakes:
+            self._spawn(intake.run())
         self._spawn(self._renew_presence())
         self._spawn(self._watch_revocations())
 
@@ -70,7 +81,8 @@ class Dispatcher:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await self._redis.aclose()
+        for redis in {self._redis, self._events_redis}:
+            await redis.aclose()
         self._questions.close()
 
     async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -183,6 +195,17 @@ class Dispatcher:
             logger.error("notifications: a background task failed", exc_info=error)
 
 
+def _client(url: str) -> Redis:
+    return connect_async(
+        url,
+        decode_responses=True,
+        socket_timeout=REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=2,
+        # The intake has a rhythm of its own, presence does not insist.
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
 _dispatchers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Dispatcher] = (
     weakref.WeakKeyDictionary()
 )
@@ -193,6 +216,6 @@ def dispatcher() -> Dispatcher:
     loop = asyncio.get_running_loop()
     found = _dispatchers.get(loop)
     if found is None:
-        found = _dispatchers[loop] = Dispatcher(settings.REDIS_URL)
+        found = _dispatchers[loop] = Dispatcher(settings.REDIS_URL, settings.EVENTS_REDIS_URL)
         found.start()
     return found

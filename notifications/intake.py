@@ -1,4 +1,4 @@
-"""Events from the message queue: one reader per process, with its own position.
+"""Events from the message queue: each process reads them all, with a position of its own.
 
 Every process must hear every event, so there is no consumer group. The position is not
 kept: a process that starts has no connections yet, and one that lost Redis compares heads.
@@ -10,8 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from drive_project.common.redis_clients import REDIS_AWAY
 from files import events
 from files.events import Changed, DeviceRevoked
 from notifications import presence
@@ -19,7 +19,6 @@ from notifications.presence import Connected
 
 Heard = Changed | DeviceRevoked | Connected
 
-STREAMS = (*events.STREAMS, presence.STREAM)
 # How long one read waits for an event.
 BLOCK_SECONDS = 5.0
 EVENTS_AT_ONCE = 500
@@ -52,11 +51,13 @@ class Intake:
     def __init__(
         self,
         redis: Redis,
+        streams: Sequence[str],
         *,
         on_events: Callable[[Sequence[Heard]], Awaitable[None]],
         on_doubt: Callable[[], Awaitable[None]],
     ) -> None:
         self._redis = redis
+        self._streams = streams
         self._on_events = on_events
         self._on_doubt = on_doubt
 
@@ -81,7 +82,7 @@ class Intake:
                     if time.monotonic() - compared_at >= COMPARE_SECONDS:
                         await self._on_doubt()
                         compared_at = time.monotonic()
-            except (RedisError, OSError) as error:
+            except REDIS_AWAY as error:
                 logger.warning("intake: Redis does not answer, trying again: %r", error)
             except Exception:
                 # Whatever it is: a reader that ends would silence everybody.
@@ -92,12 +93,12 @@ class Intake:
     async def _ends(self) -> dict[str, Position]:
         """The id of the last entry of each stream."""
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for stream in STREAMS:
+            for stream in self._streams:
                 pipeline.xrevrange(stream, count=1)
             lasts = await pipeline.execute()
         return {
             stream: _position(last[0][0]) if last else (0, 0)
-            for stream, last in zip(STREAMS, lasts, strict=True)
+            for stream, last in zip(self._streams, lasts, strict=True)
         }
 
     async def _has_gone_back(self, positions: dict[str, Position]) -> bool:

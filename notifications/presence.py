@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from drive_project.common.redis_clients import REDIS_AWAY
 from files.events import online_key
 from notifications.connections import Connections, UserSessionDetails
 
@@ -95,7 +95,7 @@ class Presence:
                 )
             try:
                 await pipeline.execute()
-            except (RedisError, OSError) as error:
+            except REDIS_AWAY as error:
                 logger.warning("presence: a device was not announced: %r", error)
 
     async def renew(self, connections: Connections) -> None:
@@ -109,7 +109,7 @@ class Presence:
                 )
             try:
                 await pipeline.execute()
-            except (RedisError, OSError) as error:
+            except REDIS_AWAY as error:
                 logger.warning("presence: not renewed: %r", error)
 
     async def leave(self, details: UserSessionDetails, *, within_seconds: int = 0) -> None:
@@ -119,5 +119,5 @@ class Presence:
                 keys=[online_key(details.device_id)],
                 args=[details.connection_id.hex, within_seconds],
             )
-        except (RedisError, OSError) as error:
+        except REDIS_AWAY as error:
             logger.warning("presence: a device was not signed off: %r", error)

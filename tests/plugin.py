@@ -42,6 +42,7 @@ _NOT_OURS = (
     "DRIVE_BIND",
     "PUBLIC_URL",
     "REDIS_URL",
+    "EVENTS_REDIS_URL",
     "S3_BUCKET",
     "SECRET_KEY",
 )

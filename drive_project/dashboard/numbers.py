@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import redis
 from django.conf import settings
 from django.db.models import Count, Min, Q, Sum
 from django.utils import timezone
 
 from blocks.service import BlockStats, get_block_service
 from drive_project.common.errors import ServiceUnavailable
+from drive_project.common.redis_clients import REDIS_AWAY, connect
 from files.events import online_devices
 from files.models import (
     DeviceKind,
@@ -179,9 +179,9 @@ def queues() -> Queues:
 
 def _celery_depth() -> int | None:
     try:
-        with redis.from_url(settings.REDIS_URL, socket_timeout=2, max_connections=1) as client:
+        with connect(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2) as client:
             return sum(int(client.llen(queue)) for queue in CELERY_QUEUES)
-    except redis.RedisError:
+    except REDIS_AWAY:
         return None
 
 

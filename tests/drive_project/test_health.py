@@ -59,7 +59,7 @@ def test_ready_once_a_worker_says_that_it_lives(client):
 
 
 def test_redis_that_is_away_is_said(settings, tmp_path):
-    settings.REDIS_URL = f"unix://{tmp_path}/none.sock"
+    settings.REDIS_URL = settings.EVENTS_REDIS_URL = f"unix://{tmp_path}/none.sock"
     with pytest.raises(Unready, match="does not answer"):
         health.check_redis()
 

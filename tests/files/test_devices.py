@@ -177,7 +177,7 @@ def test_devices_come_in_pages(api, alice, laptop, phone):
 
 @pytest.fixture
 def without_redis(settings):
-    settings.REDIS_URL = "redis://127.0.0.1:1"
+    settings.REDIS_URL = settings.EVENTS_REDIS_URL = "redis://127.0.0.1:1"
     events._client.cache_clear()
     yield
     events._client.cache_clear()

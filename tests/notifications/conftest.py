@@ -43,7 +43,7 @@ def database_url(alias: str) -> str:
 class Server:
     """A running server process."""
 
-    def __init__(self, *, redis_url: str, log: Path) -> None:
+    def __init__(self, *, redis_url: str, log: Path, events_url: str = "") -> None:
         port = free_port()
         self.log = log
         self.url = f"http://127.0.0.1:{port}"
@@ -56,6 +56,7 @@ class Server:
                     "DATABASE_URL": database_url("default"),
                     "BLOCKS_DATABASE_URL": database_url("blocks"),
                     "REDIS_URL": redis_url,
+                    "EVENTS_REDIS_URL": events_url,
                 },
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -148,9 +149,9 @@ class Socket:
         return self
 
 
-def until(condition: Callable[[], object]) -> None:
+def until(condition: Callable[[], object], *, within: float = 5) -> None:
     """Wait for something that happens soon."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -164,8 +165,9 @@ def start_server(django_db_setup: None) -> StartServer:
     """Starts a server of the test's own, for instance on a Redis that will be stopped."""
 
     @contextmanager
-    def start(redis_url: str, name: str) -> Iterator[Server]:
-        server = Server(redis_url=redis_url, log=Path(settings.DATA_DIR) / f"{name}.log")
+    def start(redis_url: str, name: str, *, events_url: str = "") -> Iterator[Server]:
+        log = Path(settings.DATA_DIR) / f"{name}.log"
+        server = Server(redis_url=redis_url, log=log, events_url=events_url)
         try:
             yield server
         finally:

@@ -23,7 +23,7 @@ def redis():
 @pytest.fixture
 def fragile_server(start_server, redis, transactional_db, settings):
     """A server on that Redis; the test's own process uses the same."""
-    settings.REDIS_URL = redis.url
+    settings.REDIS_URL = settings.EVENTS_REDIS_URL = redis.url
     events._client.cache_clear()
     with start_server(redis.url, "fragile-server") as server:
         yield server

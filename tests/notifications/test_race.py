@@ -48,7 +48,7 @@ class Scripted(Dispatcher):
     """Asks the journal when the test says so, and hears the answer when the test says so."""
 
     def __init__(self, journal: Journal) -> None:
-        super().__init__(django_settings.REDIS_URL)
+        super().__init__(django_settings.REDIS_URL, django_settings.EVENTS_REDIS_URL)
         self.journal = journal
         self.steps: list[asyncio.Future[None]] = []
 

@@ -18,7 +18,13 @@ PASSWORD = "correct horse battery staple"
 READY_SECONDS = 90.0
 STOP_SECONDS = 10.0
 # What the test run has set up for its own process is not for this one.
-_NOT_OURS = ("DATABASE_URL", "BLOCKS_DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
+_NOT_OURS = (
+    "DATABASE_URL",
+    "BLOCKS_DATABASE_URL",
+    "REDIS_URL",
+    "EVENTS_REDIS_URL",
+    "DJANGO_SETTINGS_MODULE",
+)
 
 
 def wait_until(
