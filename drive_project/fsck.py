@@ -44,6 +44,7 @@ REMEDIES = {
     "list-released-early": _BY_REPAIR,
     "list-committed-early": _BY_REPAIR,
     "account": _BY_REPAIR,
+    "conflict-elsewhere": _BY_REPAIR,
     "upload-overdue": "Does the worker run? " + _BY_REPAIR,
     "message-overdue": "Does the worker run, does Redis? " + _BY_REPAIR,
     "block-damaged": "A device that has the file heals it by sending it again; else see a backup.",

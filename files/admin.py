@@ -138,7 +138,8 @@ class ShareLinkAdmin(ReadOnly):
 
 @admin.register(Conflict)
 class ConflictAdmin(ReadOnly):
-    list_display = ("conflict_id", "file", "copy", "created_at", "settled_at")
+    list_display = ("conflict_id", "kind", "file", "copy", "created_at", "settled_how")
+    list_filter = ("kind", "settled_how")
     list_select_related = ("file", "copy")
 
 

@@ -85,6 +85,17 @@ def conflict_name(name: str, *, device_name: str, day: date, counter: int = 1) -
     return cut(stem, MAX_NAME_BYTES - len(tail.encode())) + tail
 
 
+def is_conflict_name(name: str) -> bool:
+    """Whether a name is one that `conflict_name` makes."""
+    return _MARK.search(split_extension(name)[0]) is not None
+
+
+def name_without_mark(name: str) -> str:
+    """What a conflict copy was made of: `stem.ext`. Another name is left as it is."""
+    stem, extension = split_extension(name)
+    return (_MARK.sub("", stem) or stem) + extension
+
+
 def conflict_names(name: str, *, device_name: str, day: date) -> Iterator[str]:
     """The names to try, in order; all have different keys."""
     counter = 1

@@ -10,8 +10,8 @@ from drf_spectacular.utils import OpenApiResponse, PolymorphicProxySerializer
 from rest_framework import serializers
 
 from drive_project.common.errors import DriveError, InvalidRequest, NotAuthenticated
-from files.models import ChangeAction, DeviceKind, Role
-from files.queries import Holding
+from files.models import ChangeAction, ConflictKind, DeviceKind, Role, Settled
+from files.queries import ConflictState, Holding
 
 
 class Shape(serializers.Serializer[Any]):
@@ -234,6 +234,40 @@ class HolderShape(Shape):
 
 class HolderPage(Shape):
     items = HolderShape(many=True)
+    next_cursor = serializers.CharField(allow_null=True)
+
+
+class ConflictSide(Shape):
+    """The version that was in conflict, and the file as it is now."""
+
+    file_version_id = serializers.UUIDField(allow_null=True)
+    committed_at = serializers.DateTimeField(allow_null=True)
+    author = serializers.EmailField(allow_null=True)
+    device_id = serializers.UUIDField(allow_null=True)
+    device = serializers.CharField(allow_null=True)
+    file = FileItem()
+
+
+class ConflictShape(Shape):
+    conflict_id = serializers.UUIDField()
+    namespace_id = serializers.UUIDField()
+    kind = serializers.ChoiceField(ConflictKind.choices)
+    state = serializers.ChoiceField([state.value for state in ConflictState])
+    rev = serializers.IntegerField(help_text="Of the later change of the two files.")
+    created_at = serializers.DateTimeField()
+    base_version_id = serializers.UUIDField(allow_null=True)
+    original = ConflictSide()
+    copy = ConflictSide()
+    settled_at = serializers.DateTimeField(
+        allow_null=True, help_text="null though settled: one of the files is in the trash."
+    )
+    settled_how = serializers.ChoiceField(Settled.choices, allow_null=True)
+    settled_by = serializers.EmailField(allow_null=True)
+    settled_by_device = serializers.CharField(allow_null=True)
+
+
+class ConflictPage(Shape):
+    items = ConflictShape(many=True)
     next_cursor = serializers.CharField(allow_null=True)
 
 

@@ -7,12 +7,13 @@ ordinary work.
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 
 from blocks.service import Settlement, get_block_service
 from drive_project.common.findings import Finding
 from files import outbox
 from files.integrity.accounts import sum_of
-from files.models import FileVersion, StorageAccount, VersionStatus
+from files.models import Conflict, FileVersion, StorageAccount, VersionStatus
 from files.services import aborts
 from files.services.locking import lock_account
 
@@ -34,6 +35,8 @@ def repair(finding: Finding) -> str | None:
             return _abort(UUID(finding.subject))
         case "upload-overdue":
             return "uploads that had expired were aborted" if aborts.abort_expired() else None
+        case "conflict-elsewhere":
+            return _forget_conflict(UUID(finding.subject))
         case "message-overdue":
             return "messages were delivered" if outbox.relay() else None
     return None
@@ -52,6 +55,16 @@ def _recount(owner_id: UUID) -> str | None:
             used_bytes=sums.used, reserved_bytes=sums.reserved
         )
     return f"used is {sums.used}, was {account.used_bytes}; reserved is {sums.reserved}"
+
+
+def _forget_conflict(conflict_id: UUID) -> str | None:
+    """Both files stay as they are; nobody can settle them against each other any more."""
+    count, _ = (
+        Conflict.objects.filter(pk=conflict_id)
+        .exclude(file__namespace=F("namespace"), copy__namespace=F("namespace"))
+        .delete()
+    )
+    return "forgotten; both files stay" if count else None
 
 
 def _tell_committed(version_id: UUID) -> str | None:

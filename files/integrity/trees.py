@@ -8,7 +8,16 @@ from django.db.models import F, OuterRef, Q, Subquery
 
 from drive_project.common.errors import InvalidName
 from drive_project.common.findings import Finding
-from files.models import File, FileStatus, FileVersion, Folder, Mount, Namespace, VersionStatus
+from files.models import (
+    Conflict,
+    File,
+    FileStatus,
+    FileVersion,
+    Folder,
+    Mount,
+    Namespace,
+    VersionStatus,
+)
 from files.names import check_name, name_key
 
 # All folders that a root leads to. UNION (not UNION ALL) ends even on a circle.
@@ -28,6 +37,7 @@ def check(checked: Counter[str]) -> Iterator[Finding]:
     checked["files"] += File.objects.count()
     yield from _roots()
     yield from _strays()
+    yield from _conflicts()
     yield from _names()
     yield from _contents()
 
@@ -66,6 +76,19 @@ def _strays() -> Iterator[Finding]:
                 "its folder is in another namespace",
                 item_id=pk,
             )
+
+
+def _conflicts() -> Iterator[Finding]:
+    """That both files are there, the database sees to."""
+    apart = Conflict.objects.exclude(file__namespace=F("namespace"), copy__namespace=F("namespace"))
+    for pk, copy_id in apart.values_list("pk", "copy_id").iterator():
+        yield Finding(
+            "I6",
+            "conflict-elsewhere",
+            str(pk),
+            "one of the two files of a conflict is in another namespace",
+            item_id=copy_id,
+        )
 
 
 def _names() -> Iterator[Finding]:

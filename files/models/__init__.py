@@ -1,6 +1,7 @@
 """The tables of the File Service, by subject."""
 
 from files.models.accounts import StorageAccount, User
+from files.models.conflicts import Conflict, ConflictKind, Settled
 from files.models.devices import DeviceKind, UserDevice
 from files.models.journal import (
     Change,
@@ -9,7 +10,7 @@ from files.models.journal import (
     ItemType,
     OutboxMessage,
 )
-from files.models.sharing import Conflict, Membership, Mount, Role, ShareLink
+from files.models.sharing import Membership, Mount, Role, ShareLink
 from files.models.tree import File, FileStatus, Folder, Namespace
 from files.models.versions import FileVersion, OnConflict, PurgedUpload, VersionStatus
 
@@ -17,6 +18,7 @@ __all__ = [
     "Change",
     "ChangeAction",
     "Conflict",
+    "ConflictKind",
     "DeviceKind",
     "File",
     "FileStatus",
@@ -31,6 +33,7 @@ __all__ = [
     "OutboxMessage",
     "PurgedUpload",
     "Role",
+    "Settled",
     "ShareLink",
     "StorageAccount",
     "User",

@@ -1,11 +1,10 @@
-"""Who else may see what: members of shared folders, links, and conflicts to be settled."""
+"""Who else may see what: members of shared folders, and links."""
 
 from django.db import models
 from django.db.models import Q
 
 from drive_project.common.ids import new_id
 from files.models.accounts import User
-from files.models.devices import UserDevice
 from files.models.tree import File, Folder, Namespace
 
 
@@ -80,19 +79,3 @@ class ShareLink(models.Model):
 
     def __str__(self) -> str:
         return str(self.link_id)
-
-
-class Conflict(models.Model):
-    """Two contents made on one base: the file kept its own, the copy holds the later one."""
-
-    conflict_id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    namespace = models.ForeignKey(Namespace, on_delete=models.CASCADE, related_name="conflicts")
-    file = models.ForeignKey(File, on_delete=models.CASCADE, related_name="+")
-    copy = models.ForeignKey(File, on_delete=models.CASCADE, related_name="+")
-    base_version_id = models.UUIDField(null=True, blank=True)
-    device = models.ForeignKey(UserDevice, on_delete=models.SET_NULL, null=True, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-    settled_at = models.DateTimeField(null=True, blank=True)
-
-    def __str__(self) -> str:
-        return str(self.conflict_id)

@@ -5,6 +5,7 @@ ancestry: who lies above and below whom; what is live
 names: which names and ids are taken
 listings: the children of a folder, the trash
 changes: the journal since a cursor, snapshots, digests
+conflicts: which there are and what they say
 holders: which devices have a file's current content
 """
 
@@ -45,6 +46,14 @@ from files.queries.changes import (
     snapshot,
     tree_digest,
 )
+from files.queries.conflicts import (
+    ConflictPage,
+    ConflictState,
+    FoundConflict,
+    conflicts_of,
+    get_conflict,
+    state_of_conflict,
+)
 from files.queries.holders import Holder, Holders, Holding, holders_of
 from files.queries.listings import Children, Sort, Trash, TrashedItem, children, trash
 from files.queries.names import free_name, item_named, items_named, taken_ids
@@ -52,7 +61,10 @@ from files.queries.names import free_name, item_named, items_named, taken_ids
 __all__ = [
     "ChangesPage",
     "Children",
+    "ConflictPage",
+    "ConflictState",
     "Digest",
+    "FoundConflict",
     "Holder",
     "Holders",
     "Holding",
@@ -66,8 +78,10 @@ __all__ = [
     "changes_since",
     "check_role",
     "children",
+    "conflicts_of",
     "files_deleted_before",
     "free_name",
+    "get_conflict",
     "get_file",
     "get_folder",
     "get_namespace",
@@ -89,6 +103,7 @@ __all__ = [
     "snapshot",
     "standing_of",
     "standings",
+    "state_of_conflict",
     "storage_of",
     "taken_ids",
     "trash",

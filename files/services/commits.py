@@ -75,6 +75,33 @@ def commit_uploads(*, device: UserDevice, upload_ids: Sequence[UUID]) -> list[Re
     return [results.get(upload_id) or NotFound() for upload_id in upload_ids]
 
 
+def verified_digest(device: UserDevice, version: FileVersion) -> str:
+    """The blocks digest of a pending version whose blocks are all there, for `commit_verified`.
+
+    Asks the Block Service, so outside of any transaction. Raises what a commit is refused by.
+    """
+    [verdict] = _verify(device, [version])
+    if verdict.verdict is not Verdict.READY:
+        raise _refusal(verdict)
+    return verdict.blocks_digest
+
+
+def commit_verified(
+    *, device: UserDevice, namespace_id: UUID, version: FileVersion, blocks_digest: str
+) -> Committed:
+    """Commit one verified version as a part of the caller's transaction, which has the lock.
+
+    Raises what a commit is refused by; the caller's transaction is rolled back then.
+    """
+    results, moved = _decide_in(namespace_id, device, {version.pk: blocks_digest})
+    if moved:
+        raise AssertionError("The file is in the namespace whose lock the caller holds.")
+    result = results.get(version.pk) or UploadExpired()
+    if isinstance(result, DriveError):
+        raise result
+    return result
+
+
 def _purged(device: UserDevice, upload_ids: Iterable[UUID]) -> dict[UUID, Result]:
     """The answer to those of the uploads whose files are gone for ever."""
     return dict.fromkeys(purged_among(device, upload_ids), UploadExpired())

@@ -18,6 +18,7 @@ from files.conflicts import Content, Judgement, conflict_name, judge
 from files.models import (
     ChangeAction,
     Conflict,
+    ConflictKind,
     File,
     FileStatus,
     FileVersion,
@@ -267,7 +268,9 @@ class Decisions:
     ) -> Committed:
         """Show the upload in a new file beside the one that it cannot replace."""
         copy = upload.file
+        kind = ConflictKind.CREATE_CREATE
         if copy.status != FileStatus.PENDING:
+            kind = self._kind(upload)
             copy = File(user=self._device.user, namespace=self._namespace)
         copy.parent_folder_id = folder_id
         copy.name = self._names.free_conflict_name(
@@ -286,11 +289,22 @@ class Decisions:
                 namespace=self._namespace,
                 file=beside,
                 copy=copy,
+                kind=kind,
                 base_version_id=upload.base_version_id,
+                file_version_id=beside.current_version_id,
+                copy_version_id=upload.pk,
                 device=self._device,
             )
         )
         return Committed(Outcome.CONFLICT_COPY, copy, upload.pk, beside.pk)
+
+    def _kind(self, upload: FileVersion) -> ConflictKind:
+        """What an upload for a file that was there before conflicts with."""
+        if not self._is_live(upload.file):
+            return ConflictKind.EDIT_DELETE
+        if upload.base_version_id is None:
+            return ConflictKind.CREATE_CREATE
+        return ConflictKind.EDIT_EDIT
 
     def _change(self, file: File) -> None:
         self._changed[file.pk] = file

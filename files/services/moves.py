@@ -6,10 +6,12 @@ All of it writes one row and one entry, however much lies below.
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from drive_project.common.errors import InvalidRequest, MoveIntoItself
 from files import journal, queries
-from files.models import ChangeAction, File, Folder, UserDevice
+from files.conflicts import is_conflict_name
+from files.models import ChangeAction, Conflict, File, Folder, Settled, UserDevice
 from files.names import check_name, name_key
 from files.services.folders import name_taken
 from files.services.locking import check_rev, lock_file, lock_folder
@@ -53,6 +55,7 @@ def update_file(
     with transaction.atomic():
         namespace, file = lock_file(device, file_id)
         check_rev(file, rev)
+        name_before = file.name
         is_changed = _place(device, file, name, parent_folder_id)
         if executable is not None and executable != file.executable:
             file.executable = executable
@@ -63,8 +66,17 @@ def update_file(
         if not is_changed:
             return file
         file.save()
+        if is_conflict_name(name_before) and not is_conflict_name(file.name):
+            settle_by_hand(copy=file, device=device)
         journal.append(namespace, [(ChangeAction.UPSERT, file)], device=device)
     return file
+
+
+def settle_by_hand(*, copy: File, device: UserDevice) -> None:
+    """A conflict copy has been given a name of its own: whoever did so wants both files."""
+    Conflict.objects.filter(copy=copy, settled_at__isnull=True).update(
+        settled_at=timezone.now(), settled_how=Settled.BY_HAND, settled_by=device
+    )
 
 
 def check_not_root(folder: Folder) -> None:

@@ -14,13 +14,13 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 from django.utils import timezone
 
 from files import queries
 from files.models import File, FileVersion, StorageAccount, VersionStatus
 from files.retention import Moment, Policy, expired_versions
-from files.services.versions import bases_of_open_conflicts, prune_versions
+from files.services.versions import open_conflicts, prune_versions
 
 # Files whose versions are looked at together, until they have so many versions.
 FILES_AT_ONCE = 500
@@ -116,8 +116,14 @@ def _portions(page: Iterable[tuple[UUID, int]]) -> Iterator[list[UUID]]:
 def _old_versions_of(file_ids: list[UUID], now: datetime) -> list[OldVersion]:
     files = _files(file_ids)
     policies = _policies(file.owner_id for file in files.values())
-    conflicts = bases_of_open_conflicts().filter(file__in=file_ids)
-    bases = {base_id for base_id in conflicts.values_list("base_version_id", flat=True) if base_id}
+    compared = {
+        version_id
+        for versions in open_conflicts()
+        .filter(Q(file__in=file_ids) | Q(copy__in=file_ids))
+        .values_list("base_version_id", "file_version_id", "copy_version_id")
+        for version_id in versions
+        if version_id
+    }
     rows = (
         FileVersion.objects.filter(file__in=file_ids, status=VersionStatus.COMMITTED)
         .order_by("file_id")
@@ -133,7 +139,7 @@ def _old_versions_of(file_ids: list[UUID], now: datetime) -> list[OldVersion]:
             continue
         gone = expired_versions(
             (Moment(committed_at, pk) for pk, (committed_at, _) in versions.items()),
-            kept=bases | {file.current_version_id},
+            kept=compared | {file.current_version_id},
             policy=policies[file.owner_id],
             now=now,
         )

@@ -1,12 +1,13 @@
 """The versions that a file has had."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from blocks.service import get_block_service
@@ -67,14 +68,15 @@ def restore_version(
         version = _begin_restore(device, file_id, version_id, op_id, request)
     try:
         if version.status == VersionStatus.PENDING:
-            _copy_blocks(version, version_id)
+            copy_blocks(version, version_id)
         return commit_upload(device=device, upload_id=version.pk)
     except DriveError:
         withdraw(device=device, version=version, op_id=op_id)
         raise
 
 
-def _copy_blocks(version: FileVersion, source_id: UUID) -> None:
+def copy_blocks(version: FileVersion, source_id: UUID) -> None:
+    """Give a pending version the blocks of another one, outside of any transaction."""
     try:
         get_block_service().copy_version(
             source_version_id=source_id, version=new_version_of(version, ())
@@ -104,38 +106,63 @@ def _begin_restore(
         ).first()
         if source is None:
             raise NotFound
-        account = lock_account(file.namespace.owner_id)
-        quota.reserve(account, source.size_bytes)
-        quota.save(account)
-        version = FileVersion.objects.create(
-            file=file,
-            base_version_id=file.current_version_id,
-            size_bytes=source.size_bytes,
-            block_count=source.block_count,
-            content_hash=source.content_hash,
-            is_content_hash_confirmed=source.is_content_hash_confirmed,
-            author=device.user,
+        version = begin_copy(
             device=device,
+            file=file,
+            source=source,
             executable=source.executable,
             client_modified_ns=source.client_modified_ns,
             # Whoever asks for an old content means it, whatever has come in between.
             on_conflict=OnConflict.NEW_VERSION,
-            expires_at=timezone.now() + settings.UPLOAD_LIFETIME,
+            lifetime=settings.UPLOAD_LIFETIME,
         )
         remember(device, op_id, request, 200, {"file_version_id": str(version.pk)})
         return version
 
 
-def bases_of_open_conflicts() -> QuerySet[Conflict]:
-    """The conflicts whose `base_version_id` a merge may still need."""
-    return Conflict.objects.filter(settled_at__isnull=True, base_version_id__isnull=False)
+def begin_copy(
+    *,
+    device: UserDevice,
+    file: File,
+    source: FileVersion,
+    executable: bool,
+    client_modified_ns: int,
+    on_conflict: OnConflict,
+    lifetime: timedelta,
+) -> FileVersion:
+    """A pending version of a file (its namespace locked) that gets the source's content.
+
+    Raises QuotaExceeded. Then follow `copy_blocks` and the commit.
+    """
+    account = lock_account(file.namespace.owner_id)
+    quota.reserve(account, source.size_bytes)
+    quota.save(account)
+    return FileVersion.objects.create(
+        file=file,
+        base_version_id=file.current_version_id,
+        size_bytes=source.size_bytes,
+        block_count=source.block_count,
+        content_hash=source.content_hash,
+        is_content_hash_confirmed=source.is_content_hash_confirmed,
+        author=device.user,
+        device=device,
+        executable=executable,
+        client_modified_ns=client_modified_ns,
+        on_conflict=on_conflict,
+        expires_at=timezone.now() + lifetime,
+    )
+
+
+def open_conflicts() -> QuerySet[Conflict]:
+    """The conflicts whose versions people, or a merge, may still want to compare."""
+    return Conflict.objects.filter(settled_at__isnull=True)
 
 
 def prune_versions(*, namespace_id: UUID, version_ids: Sequence[UUID]) -> set[UUID]:
     """Remove old versions for ever; which were removed. Their bytes leave the quota at once.
 
     Their blocks are let go of BLOCK_GRACE later. Left alone is what is current, what an open
-    conflict may be merged from, and what is not committed or not in the namespace (any more).
+    conflict is about, and what is not committed or not in the namespace (any more).
     """
     with transaction.atomic():
         try:
@@ -146,7 +173,13 @@ def prune_versions(*, namespace_id: UUID, version_ids: Sequence[UUID]) -> set[UU
         old = list(
             FileVersion.objects.filter(
                 ~Exists(File.objects.filter(current_version=OuterRef("pk"))),
-                ~Exists(bases_of_open_conflicts().filter(base_version_id=OuterRef("pk"))),
+                ~Exists(
+                    open_conflicts().filter(
+                        Q(base_version_id=OuterRef("pk"))
+                        | Q(file_version_id=OuterRef("pk"))
+                        | Q(copy_version_id=OuterRef("pk"))
+                    )
+                ),
                 pk__in=version_ids,
                 file__namespace=namespace,
                 status=VersionStatus.COMMITTED,

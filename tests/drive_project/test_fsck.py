@@ -34,15 +34,18 @@ from drive_project import fsck
 from files import outbox
 from files.models import (
     Change,
+    Conflict,
     File,
     FileVersion,
     Folder,
+    Namespace,
     OutboxMessage,
     StorageAccount,
     UserDevice,
     VersionStatus,
 )
 from tests.files.uploading import Uploader, sha256
+from tests.people import new_person
 from tests.services.drive import RunningDrive
 
 ONE, OTHER = b"a" * 300_000, b"b" * 300_000
@@ -359,6 +362,20 @@ def test_what_cannot_be_put_right_is_told_with_its_file_and_left_alone(uploader:
     left = {each for each in told(report) if each.rule not in repairable}
     assert set(told(run("--repair"))) == left
     assert readable() == before
+
+
+def test_a_conflict_between_two_namespaces_is_forgotten(uploader: Uploader) -> None:
+    conflict = Conflict.objects.get()
+    other = Namespace.objects.get(owner=new_person("bob"))
+    Conflict.objects.update(namespace=other)
+
+    [found] = told(run())
+    assert found == Told("I6", "conflict-elsewhere", f"/Döcs/{conflict.copy.name}")
+    assert run("--repair")["problems"] == []
+    assert {conflict.file.name, conflict.copy.name} <= set(
+        File.objects.values_list("name", flat=True)
+    )
+    assert run()["problems"] == []
 
 
 def test_a_folder_below_itself_is_found(uploader: Uploader) -> None:

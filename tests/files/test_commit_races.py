@@ -13,9 +13,19 @@ from django.db import connections
 from django.utils import timezone
 
 from drive_project.common.errors import DriveError
-from files.models import Change, File, FileVersion, OutboxMessage, StorageAccount, VersionStatus
+from files.models import (
+    Change,
+    File,
+    FileVersion,
+    OutboxMessage,
+    Settled,
+    StorageAccount,
+    UserDevice,
+    VersionStatus,
+)
 from files.services.aborts import abort_expired, abort_upload
 from files.services.commits import commit_upload, commit_uploads
+from files.services.conflicts import settle_conflict
 from files.services.outcomes import Committed, Outcome
 from files.services.uploads import NewUpload, OpenUpload, begin_uploads
 from tests.files.uploading import Uploader
@@ -87,6 +97,11 @@ def test_of_many_edits_on_one_base_one_is_current_and_the_others_are_copies(alic
     for result, content in zip(results, contents, strict=True):
         assert phone.read(str(result.file.pk)) == content
     assert len(phone.names()) == len(set(phone.names())) == count
+    conflicts = phone.api.get("/conflicts", state="open").json()["items"]
+    assert {each["copy"]["file"]["file_id"] for each in conflicts} == {
+        str(result.file.pk) for result in results if result.is_conflict_copy
+    }
+    assert len(conflicts) == count - 1
     check_account(alice)
     check_journal(report["namespace_id"])
     assert not OutboxMessage.objects.exists()
@@ -228,3 +243,92 @@ def test_reservations_at_once_never_go_over_the_limit(alice):
 
     assert sum(isinstance(each, OpenUpload) for [each] in results) == 5
     check_account(alice)
+
+
+def settled(device: UserDevice, conflict: Any, keep: Settled, op_id: str = "") -> str:
+    """What a settlement came to: how, or the code of its refusal."""
+    try:
+        answer = settle_conflict(
+            device=device,
+            conflict_id=UUID(conflict["conflict_id"]),
+            keep=keep,
+            rev=conflict["rev"],
+            op_id=op_id,
+        )
+    except DriveError as error:
+        return error.code
+    return str(answer.body["settled_how"])
+
+
+@pytest.fixture
+def clash(alice, laptop):
+    """A conflict between two devices' edits, as the API shows it."""
+    sender = Uploader(laptop)
+    report = sender.put(b"base", name="report.txt")["file"]
+    Uploader(new_device(alice, "phone")).edit(report, b"from the phone")
+    sender.edit(report, b"from the laptop")
+    [conflict] = sender.api.get("/conflicts").json()["items"]
+    return conflict
+
+
+def test_of_several_who_settle_a_conflict_at_once_one_decides(alice, clash):
+    choices = [Settled.MINE, Settled.THEIRS, Settled.BOTH, Settled.MINE]
+    devices = [new_device(alice, f"device {n}") for n in range(len(choices))]
+    results = all_at_once(
+        [
+            partial(settled, device, clash, keep)
+            for device, keep in zip(devices, choices, strict=True)
+        ]
+    )
+
+    (how,) = set(results) - {"stale-precondition"}
+    assert results.count(how) == 1
+    reader = Uploader(devices[0])
+    found = reader.api.get(f"/conflicts/{clash['conflict_id']}").json()
+    assert (found["state"], found["settled_how"]) == ("settled", how)
+    content = b"from the laptop" if how == "mine" else b"from the phone"
+    assert reader.read(clash["original"]["file"]["file_id"]) == content
+    assert len(reader.names()) == (2 if how == "both" else 1)
+    check_account(alice)
+    check_journal(clash["namespace_id"])
+    assert not FileVersion.objects.filter(status=VersionStatus.PENDING).exists()
+
+
+def test_one_device_that_settles_twice_at_once_gets_one_answer(alice, laptop, clash):
+    results = all_at_once([partial(settled, laptop, clash, Settled.MINE, "once")] * 4)
+
+    assert results == ["mine"] * 4
+    reader = Uploader(laptop)
+    # base, from the phone, from the laptop.
+    assert reader.file(clash["original"]["file"]["file_id"])["version_count"] == 3
+    check_account(alice)
+    check_journal(clash["namespace_id"])
+
+
+@pytest.mark.parametrize("keep", [Settled.MINE, Settled.THEIRS])
+def test_an_edit_beside_a_settlement_is_never_lost(alice, laptop, clash, keep):
+    phone = Uploader(new_device(alice, "another phone"))
+    sides = [clash["original"]["file"], clash["copy"]["file"]]
+    uploads = [
+        begin(
+            phone,
+            b"newer " + side["name"].encode(),
+            file_id=side["file_id"],
+            base_version_id=side["current_version_id"],
+        )
+        for side in sides
+    ]
+    first, *edits = all_at_once(
+        [
+            partial(settled, laptop, clash, keep),
+            *(partial(commit_upload, device=phone.device, upload_id=each) for each in uploads),
+        ]
+    )
+
+    assert first in {keep, "stale-precondition"}
+    for edit, side in zip(edits, sides, strict=True):
+        assert isinstance(edit, Committed)
+        assert phone.read(str(edit.file.pk)) == b"newer " + side["name"].encode()
+        assert edit.file.name in phone.names()
+    check_account(alice)
+    check_journal(clash["namespace_id"])

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from files.conflicts import Content, Judgement, conflict_name, conflict_names, judge
+from files.conflicts import (
+    Content,
+    Judgement,
+    conflict_name,
+    conflict_names,
+    is_conflict_name,
+    judge,
+    name_without_mark,
+)
 from files.names import MAX_NAME_BYTES, check_name, name_key
 
 DAY = date(2026, 3, 9)
@@ -123,3 +131,20 @@ def test_a_commit_is_judged_by_versions_alone(current, base, uploaded, judgement
 def test_a_file_without_a_version_has_nothing_to_be_in_conflict_with():
     found = judge(current_version_id=None, current=None, base_version_id=None, uploaded=content())
     assert found is Judgement.IN_ORDER
+
+
+@given(name=names, device=device_names, day=days, counter=st.integers(1, 10_000))
+def test_a_conflict_name_is_known_as_one_and_not_without_its_mark(name, device, day, counter):
+    copy = conflict_name(name, device_name=device, day=day, counter=counter)
+    assert is_conflict_name(copy)
+    assert not is_conflict_name(name)
+    plain = name_without_mark(copy)
+    check_name(plain)
+    # Cut only where the mark left too little room.
+    assert plain == name or (name.startswith(plain[:1]) and len(copy.encode()) > MAX_NAME_BYTES - 4)
+
+
+@pytest.mark.parametrize("name", ["report.txt", "a (conflicted copy).txt", ".bashrc"])
+def test_another_name_is_no_conflict_name(name):
+    assert not is_conflict_name(name)
+    assert name_without_mark(name) == name

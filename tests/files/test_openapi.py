@@ -156,6 +156,23 @@ def test_answers_about_content_have_the_shapes_of_the_document(laptop, document)
     answered(document, history, "get", "/files/{file_id}/versions")
 
 
+def test_answers_about_conflicts_have_the_shapes_of_the_document(laptop, phone, document):
+    on_laptop = Uploader(laptop)
+    file = on_laptop.put(b"first", name="a")["file"]
+    Uploader(phone).edit(file, b"from the phone")
+    on_laptop.edit(file, b"from the laptop")
+
+    listed = answered(document, on_laptop.api.get("/conflicts"), "get", "/conflicts")
+    [conflict] = listed["items"]
+    one = f"/conflicts/{conflict['conflict_id']}"
+    template = "/conflicts/{conflict_id}"
+    answered(document, on_laptop.api.get(one), "get", template)
+    for status in (200, 412):
+        settled = on_laptop.api.post(f"{one}/settle", {"keep": "mine"}, if_match=conflict["rev"])
+        assert settled.status_code == status
+        answered(document, settled, "post", f"{template}/settle")
+
+
 def test_refusals_have_the_shape_of_a_problem(api, laptop, stranger, root, document):
     client = api(laptop)
     body = {"parent_folder_id": str(uuid4()), "name": "x"}

@@ -22,6 +22,7 @@ from files.models import (
     FileVersion,
     Folder,
     OutboxMessage,
+    Settled,
     StorageAccount,
 )
 from files.services import retention
@@ -159,7 +160,7 @@ def test_the_base_of_an_open_conflict_stays(on_laptop, phone, alice, write, noon
     assert {each.version_id for each in run(now=noon + 60 * DAY)} == {versions[1]}
 
     assert left(file) == {versions[0], versions[2]}
-    Conflict.objects.update(settled_at=timezone.now())
+    Conflict.objects.update(settled_at=timezone.now(), settled_how=Settled.BOTH)
     assert {each.version_id for each in run(now=noon + 60 * DAY)} == {versions[0]}
 
 

@@ -267,6 +267,8 @@ def test_of_a_hundred_edits_at_once_one_is_current_and_all_can_be_read(
     assert {answer.status_code for answer in answers} == {200}
     outcomes = Counter(answer.json()["outcome"] for answer in answers)
     assert outcomes == {"committed": 1, "conflict_copy": DEVICES - 1}
+    listed = first.api.get("/conflicts", state="open", limit=DEVICES).json()["items"]
+    assert len(listed) == DEVICES - 1
     for answer, content in zip(answers, contents, strict=True):
         assert first.read(answer.json()["file_id"]) == content
     assert len(first.names()) == len(set(first.names())) == DEVICES
