@@ -1,7 +1,8 @@
 """A small model of the server in memory: tree, journal, commits, conflict copies, batches.
 
 What docs/protocol.md promises, and nothing of how the server keeps it. Content goes in and
-out whole (`tests/fakes/transfers.py`): blocks are not the engine's business.
+out whole (`tests/fakes/transfers.py`): blocks are not the engine's business. That its answers
+are the real server's is what `tests/contracts/test_server_model.py` shows.
 """
 
 import copy
@@ -14,8 +15,9 @@ from typing import Any
 
 from sync_client.conflicts import conflict_name
 from sync_client.errors import ApiProblem
-from sync_client.names import name_key
+from sync_client.names import MAX_NAME_BYTES, name_key
 
+_OF_VERSION = ("size_bytes", "content_hash", "executable", "client_modified_ns")
 DAY = datetime.date(2026, 11, 23)
 
 
@@ -39,6 +41,7 @@ class FakeServer:
         self.contents: dict[str, bytes] = {}
         self.journal: list[dict[str, Any]] = []
         self.versions: dict[str, list[str]] = {}
+        self.version_facts: dict[str, dict[str, Any]] = {}
         self.answers: dict[tuple[str, str], Any] = {}
         self.requests: list[tuple[str, str]] = []
         self.commits = 0
@@ -122,16 +125,32 @@ class FakeServer:
         if path == "/account":
             return {"device_id": device}
         if path == "/changes":
-            return self._changes(body["cursor"], body.get("limit", 1000))
+            return self._changes(body.get("cursor"), body.get("limit", 1000))
         if path == "/changes/snapshot":
             return self._snapshot(params.get("page"), int(params.get("limit", 1000)))
         if path == "/batch":
             return {"items": [self._one_of_batch(device, each) for each in body["items"]]}
         if parts[0] == "namespaces" and parts[2] == "digest":
             return {"head_seq": self.head_seq, "digest": self.digest()}
-        if parts[0] == "files" and parts[2] == "versions":
-            known = self.versions.get(parts[1], [])
-            return {"items": [{"file_version_id": each} for each in known], "next_cursor": None}
+        if parts[0] == "files" and parts[2:] == ["versions"]:
+            return {"items": self._versions_of(parts[1]), "next_cursor": None}
+        if path == "/trash":
+            return {"items": self._trash(), "next_cursor": None}
+        if parts[0] == "trash" and parts[2:] == ["restore"]:
+            where = body.get("parent_folder_id")
+            return self._once(
+                device,
+                body.get("op_id"),
+                ["restore", parts[1], where],
+                lambda: self.restore_item(parts[1], device=device, parent_id=where),
+            )
+        if parts[0] == "files" and parts[4:] == ["restore"]:
+            return self._once(
+                device,
+                body.get("op_id"),
+                ["versions/restore", parts[1], parts[3]],
+                lambda: self.restore_version(parts[1], parts[3], device=device),
+            )
         raise AssertionError(f"{method} {path} is not modelled")
 
     def digest(self) -> str:
@@ -140,8 +159,8 @@ class FakeServer:
         )
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
-    def _changes(self, cursor: str, limit: int) -> dict[str, Any]:
-        epoch, _, position = cursor.partition(":")
+    def _changes(self, cursor: str | None, limit: int) -> dict[str, Any]:
+        epoch, _, position = (cursor or f"{self.epoch}:0").partition(":")
         if int(epoch) != self.epoch:
             reset = {"namespace_id": self.namespace_id, "mode": "merge", "reason": "restored"}
             return {"entries": [], "resets": [reset], "cursor": cursor, "has_more": False}
@@ -164,34 +183,75 @@ class FakeServer:
             "cursor": f"{self.epoch}:{head}",
         }
 
+    def _versions_of(self, file_id: str) -> list[dict[str, Any]]:
+        """The versions of a file, newest first, also of one in the trash."""
+        if file_id not in self.versions:
+            raise Refusal(404, "not-found")
+        file = self.items[file_id]
+        return [
+            {
+                "file_version_id": each,
+                **{name: self.version_facts[each][name] for name in _OF_VERSION},
+                "is_current": (is_current := each == file["current_version_id"]),
+                "is_damaged": is_current and file["is_damaged"],
+            }
+            for each in reversed(self.versions[file_id])
+        ]
+
+    def _trash(self) -> list[dict[str, Any]]:
+        deleted = [item for item in self.items.values() if item["deleted_at"] is not None]
+        return copy.deepcopy(sorted(deleted, key=lambda item: item["rev"], reverse=True))
+
     def _one_of_batch(self, device: str, body: dict[str, Any]) -> dict[str, Any]:
-        key = (device, body["op_id"])
-        if key in self.answers:
-            asked, answer = self.answers[key]
-            assert asked == body, "the key of another request"
-            return copy.deepcopy(answer)
         try:
-            answer = self._carry_out(device, body)
+            answer: dict[str, Any] = self._once(
+                device,
+                body.get("op_id"),
+                {name: value for name, value in body.items() if name != "op_id"},
+                lambda: self._carry_out(device, body),
+            )
         except Refusal as refusal:
             return {"status": refusal.status, "problem": refusal.document}
-        self.answers[key] = (copy.deepcopy(body), copy.deepcopy(answer))
+        return answer
+
+    def _once(self, device: str, op_id: str | None, asked: Any, write: Callable[[], Any]) -> Any:
+        """The answer to a write, remembered by its key unless it was refused."""
+        if op_id is None:
+            return copy.deepcopy(write())
+        if (device, op_id) in self.answers:
+            first, answer = self.answers[device, op_id]
+            if first != asked:
+                raise Refusal(422, "idempotency-key-reused")
+            return copy.deepcopy(answer)
+        answer = write()
+        self.answers[device, op_id] = (copy.deepcopy(asked), copy.deepcopy(answer))
         return copy.deepcopy(answer)
 
     def _carry_out(self, device: str, body: dict[str, Any]) -> dict[str, Any]:
         operation = body["op"]
         if operation == "create_folder":
+            before = self.head_seq
             item = self.create_folder(
-                body["parent_folder_id"], body["name"], device=device, folder_id=body["folder_id"]
+                body["parent_folder_id"],
+                body["name"],
+                device=device,
+                folder_id=body.get("folder_id"),
             )
-            return {"status": 201, "item": item}
-        subject: str = body.get("folder_id") or body["file_id"]
-        item = self._known(subject)
+            return {"status": 201 if item["rev"] > before else 200, "item": item}
+        if "if_match" not in body:
+            raise Refusal(428, "precondition-required")
+        kind = operation.rpartition("_")[2]
+        subject: str = body[f"{kind}_id"]
+        item = self._known(subject, kind)
+        if subject == self.root_id:
+            raise Refusal(400, "invalid-request")
         if body["if_match"] != item["rev"]:
             raise Refusal(412, "stale-precondition", current=copy.deepcopy(item))
         if operation.startswith("update"):
             return {"status": 200, "item": self.update(subject, body, device=device)}
         survivors = self.remove(subject, as_of_seq=body.get("as_of_seq"), device=device)
-        return {"status": 200, "item": self.items[subject], "survivors": survivors}
+        answer = {"status": 200, "item": self.items[subject]}
+        return answer if kind == "file" else {**answer, "survivors": survivors}
 
     # The tree
 
@@ -217,69 +277,122 @@ class FakeServer:
     def create_folder(
         self, parent_id: str, name: str, *, device: str, folder_id: str | None = None
     ) -> dict[str, Any]:
-        parent = self._known(parent_id)
-        existing = self.child(parent["folder_id"], name)
+        """A new folder, or the live one of that name."""
+        _check_name(name)
+        parent = self.items.get(parent_id)
+        if parent is None or parent["type"] != "folder":
+            raise Refusal(404, "not-found")
+        parent_id = self._live_folder_for(parent, device=device)
+        existing = self.child(parent_id, name)
         if existing is not None:
             if existing["type"] == "folder":
                 return existing
-            raise Refusal(409, "name-taken", item_id=item_id(existing))
+            raise _name_taken(existing)
+        if folder_id in self.items:
+            raise Refusal(400, "invalid-request")
         folder = self._new_folder(folder_id or self.new_id(), parent_id, name)
         self._write([folder], device=device)
         return folder
 
     def update(self, subject: str, body: dict[str, Any], *, device: str) -> dict[str, Any]:
+        """Name, place, time and executable bit; what is as it was already writes nothing."""
         item = self._known(subject)
-        parent_id = body.get("parent_folder_id") or item["parent_folder_id"]
-        name = body.get("name") or item["name"]
-        above = self._known(parent_id)
-        here: dict[str, Any] | None = above
-        while here is not None:
-            if here is item:
+        parent_id, name = body.get("parent_folder_id"), body.get("name")
+        changes: dict[str, Any] = {}
+        if name is not None:
+            _check_name(name)
+            changes["name"] = name
+        if parent_id is not None:
+            changes["parent_folder_id"] = parent_id
+        is_placed = any(item[field] != value for field, value in changes.items())
+        if is_placed and parent_id not in {None, item["parent_folder_id"]}:
+            self._known(parent_id, "folder")
+            if parent_id == subject or self._is_below(self.items[parent_id], subject):
                 raise Refusal(409, "move-into-itself")
-            here = self.items.get(here["parent_folder_id"])
-        other = self.child(parent_id, name)
-        if other is not None and other is not item:
-            raise Refusal(409, "name-taken", item_id=item_id(other))
-        item["parent_folder_id"], item["name"] = parent_id, name
+        if is_placed:
+            other = self.child(parent_id or item["parent_folder_id"], name or item["name"])
+            if other is not None and other is not item:
+                raise _name_taken(other)
         for field in ("executable", "client_modified_ns"):
             if body.get(field) is not None:
-                item[field] = body[field]
-        self._write([item], device=device)
+                changes[field] = body[field]
+        if any(item[field] != value for field, value in changes.items()):
+            item.update(changes)
+            self._write([item], device=device)
         return item
 
     def remove(self, subject: str, *, as_of_seq: int | None, device: str) -> list[dict[str, Any]]:
+        """To the trash, except what others have changed since `as_of_seq`: that moves out."""
         item = self._known(subject)
-        survivors: list[dict[str, Any]] = []
-        if as_of_seq is not None:
-            newer = {
-                item_id(entry["item"])
-                for entry in self.journal[as_of_seq:]
-                if entry["device_id"] != device and entry["action"] == "upsert"
-            }
-            survivors = [
-                self.items[each]
-                for each in newer
-                if each != subject
-                and self.is_live(self.items[each])
-                and self._is_below(self.items[each], subject)
-            ]
-            survivors = [
-                each
-                for each in survivors
-                if not any(
-                    other is not each and self._is_below(each, item_id(other))
-                    for other in survivors
-                )
-            ]
-        chains = [(each, self._names_up_to(each, subject)) for each in survivors]
+        if as_of_seq is not None and not 0 <= as_of_seq <= self.head_seq:
+            raise Refusal(400, "invalid-request")
+        survivors = [] if as_of_seq is None else self._unseen(subject, as_of_seq, device)
         item["deleted_at"] = "now"
-        self._write([item], device=device)
-        for survivor, names in chains:
-            folder = self._chain(item["parent_folder_id"], [item["name"], *names], device=device)
-            survivor["parent_folder_id"] = folder["folder_id"]
-            survivor["name"] = self._free_name(folder["folder_id"], survivor["name"], device)
-            self._write([survivor], device=device)
+        steads: dict[str, str] = {}
+        for survivor in survivors:
+            parent_id = survivor["parent_folder_id"]
+            if parent_id not in steads:
+                steads[parent_id] = self._live_folder_for(self.items[parent_id], device=device)
+        for survivor in survivors:
+            survivor["parent_folder_id"] = steads[survivor["parent_folder_id"]]
+        # Last, so that replaying never takes away what survives.
+        self._write([*survivors, item], device=device)
         return survivors
+
+    def _unseen(self, subject: str, as_of_seq: int, device: str) -> list[dict[str, Any]]:
+        """The highest live items below a folder that others have changed since."""
+        newer = {
+            item_id(entry["item"])
+            for entry in self.journal[as_of_seq:]
+            if entry["device_id"] != device and entry["action"] == "upsert"
+        }
+        changed = [
+            item
+            for item in map(self.items.__getitem__, newer)
+            if self.is_live(item) and self._is_below(item, subject)
+        ]
+        highest = [
+            item
+            for item in changed
+            if not any(self._is_below(item, item_id(other)) for other in changed)
+        ]
+        return sorted(highest, key=lambda item: (item["type"] == "file", item_id(item)))
+
+    def restore_item(
+        self, subject: str, *, device: str, parent_id: str | None = None
+    ) -> dict[str, Any]:
+        """Out of the trash, with what its deletion took along; to the root if need be."""
+        item = self.items.get(subject)
+        if item is None or item["deleted_at"] is None:
+            raise Refusal(404, "not-found")
+        if parent_id is not None:
+            self._known(parent_id, "folder")
+        else:
+            parent_id = item["parent_folder_id"]
+            if not self.is_live(self.items[parent_id]):
+                parent_id = self.root_id
+        item["name"] = self._numbered_name(parent_id, item["name"], item["type"], but=item)
+        item["deleted_at"], item["parent_folder_id"] = None, parent_id
+        below = [
+            each
+            for each in self.items.values()
+            if self._is_below(each, subject) and self.is_live(each)
+        ]
+        self._write([item, *below], device=device)
+        return item
+
+    def restore_version(self, file_id: str, version_id: str, *, device: str) -> dict[str, Any]:
+        """An old version's content becomes the current one, as a new version."""
+        if version_id not in self.versions.get(file_id, []):
+            raise Refusal(404, "not-found")
+        file = self.items[file_id]
+        content = self.contents[version_id]
+        old = self.version_facts[version_id]
+        upload = self._upload(content, old["client_modified_ns"], old["executable"])
+        decided = self._decide(
+            device, upload, file, base=file["current_version_id"], content=content, replaces=True
+        )
+        return decided[1]
 
     def commit(
         self,
@@ -295,71 +408,160 @@ class FakeServer:
         executable: bool,
     ) -> dict[str, Any]:
         """Init, bytes and commit in one. Raises Refusal."""
-        if (device, op_id) in self.answers:
-            answer: dict[str, Any] = copy.deepcopy(self.answers[device, op_id])
-            return answer
-        self.commits += 1
-        digest = hashlib.sha256(content).hexdigest()
+        answer = self._once(
+            device,
+            op_id,
+            [file_id, base, parent_id, name, _sha256(content), mtime_ns, executable],
+            lambda: self._commit(
+                device, file_id, base, parent_id, name, content, mtime_ns, executable
+            ),
+        )
+        return {**answer, "file": copy.deepcopy(self.items[answer["file_id"]])}
+
+    def _commit(
+        self,
+        device: str,
+        file_id: str | None,
+        base: str | None,
+        parent_id: str,
+        name: str,
+        content: bytes,
+        mtime_ns: int,
+        executable: bool,
+    ) -> dict[str, Any]:
+        _check_name(name)
         file = self.items.get(file_id) if file_id else None
-        if file_id and file is None:
-            raise Refusal(404, "not-found")
-        version: dict[str, Any] = {
-            "size_bytes": len(content),
-            "content_hash": digest,
-            "current_version_id": self.new_id(),
-            "executable": executable,
-            "client_modified_ns": mtime_ns,
-            "is_damaged": False,
-        }
-        outcome = "committed"
-        if file is not None:
-            if file["content_hash"] == digest and self.is_live(file):
-                outcome = "same"
-                if file["is_damaged"]:
-                    file["is_damaged"] = False
-                    self._write([file], device=device)
-            elif file["current_version_id"] != base:
-                folder = file["parent_folder_id"]
-                if not self.is_live(file):
-                    folder = self._chain_of(file, device=device)
-                outcome, file = "conflict_copy", self._copy(folder, file["name"], device)
-            elif not self.is_live(file):
-                folder = self._chain_of(file, device=device)
-                file["deleted_at"], file["parent_folder_id"] = None, folder
-                file["name"] = self._free_name(folder, file["name"], device, but=file)
-        else:
-            if parent_id not in self.items:
+        if file is None:
+            if self.items.get(parent_id, {}).get("type") != "folder":
                 raise Refusal(404, "not-found")
-            parent = self.items[parent_id]
-            if not self.is_live(parent):
-                parent_id = self._chain_of(parent, device=device, itself=True)
-            other = self.child(parent_id, name)
-            if other is not None and other.get("content_hash") == digest:
-                outcome, file = "same", other
-            elif other is not None:
-                outcome, file = "conflict_copy", self._copy(parent_id, name, device)
-            else:
-                file = self._new_file(self.new_id(), parent_id, name)
-        if outcome != "same":
-            file.update(version)
-            self.items[file["file_id"]] = file
-            self.contents[version["current_version_id"]] = content
-            self.versions.setdefault(file["file_id"], []).append(version["current_version_id"])
-            self._write([file], device=device)
-        answer = {
+            file = self._new_file(file_id or self.new_id(), parent_id, name)
+        self.commits += 1
+        upload = self._upload(content, mtime_ns, executable)
+        outcome, file, original = self._decide(device, upload, file, base=base, content=content)
+        return {
             "status": 200,
             "outcome": outcome,
             "file_id": file["file_id"],
             "file_version_id": file["current_version_id"],
             "is_conflict_copy": outcome == "conflict_copy",
-            "file": copy.deepcopy(file),
+            "original_file_id": original,
         }
-        self.answers[device, op_id] = copy.deepcopy(answer)
-        return answer
 
-    def _known(self, subject: str) -> dict[str, Any]:
+    def _upload(self, content: bytes, mtime_ns: int, executable: bool) -> dict[str, Any]:
+        """What a file has of a version that it shows."""
+        return {
+            "size_bytes": len(content),
+            "content_hash": _sha256(content),
+            "current_version_id": self.new_id(),
+            "executable": executable,
+            "client_modified_ns": mtime_ns,
+            "is_damaged": False,
+        }
+
+    def _decide(
+        self,
+        device: str,
+        upload: dict[str, Any],
+        file: dict[str, Any],
+        *,
+        base: str | None,
+        content: bytes,
+        replaces: bool = False,
+    ) -> tuple[str, dict[str, Any], str | None]:
+        """What becomes of a verified upload: outcome, file, and the original of a copy.
+
+        replaces: it takes the place of another file that has the name.
+        """
+        is_new = file["current_version_id"] is None
+        is_same = file["content_hash"] == upload["content_hash"]
+        is_live = not is_new and self.is_live(file)
+        if is_same and is_live:
+            return self._keep(device, upload, file, base=base)
+        folder_id = self._live_folder_for(self.items[file["parent_folder_id"]], device=device)
+        if not is_new and not is_same and base != file["current_version_id"]:
+            return self._copy(device, upload, content, folder_id, file["name"], beside=file)
+        if is_live:
+            return self._show(device, upload, content, file)
+        holder = self.child(folder_id, file["name"])
+        if holder is None:
+            file["parent_folder_id"], file["deleted_at"] = folder_id, None
+            if is_same and not is_new:
+                return self._keep(device, upload, file, base=base, is_changed=True)
+            return self._show(device, upload, content, file)
+        if holder["type"] == "file":
+            if holder["content_hash"] == upload["content_hash"]:
+                return self._keep(device, upload, holder, base=base)
+            if replaces:
+                return self._show(device, upload, content, holder)
+        return self._copy(
+            device,
+            upload,
+            content,
+            folder_id,
+            file["name"],
+            beside=holder,
+            new=file if is_new else None,
+        )
+
+    def _keep(
+        self,
+        device: str,
+        upload: dict[str, Any],
+        file: dict[str, Any],
+        *,
+        base: str | None,
+        is_changed: bool = False,
+    ) -> tuple[str, dict[str, Any], None]:
+        """The file has this content already."""
+        facts = {name: upload[name] for name in ("executable", "client_modified_ns")}
+        if base == file["current_version_id"] and any(
+            file[name] != value for name, value in facts.items()
+        ):
+            file.update(facts)
+            is_changed = True
+        if file["is_damaged"]:
+            file["is_damaged"] = False
+            is_changed = True
+        if is_changed:
+            self._write([file], device=device)
+        return "same", file, None
+
+    def _show(
+        self, device: str, upload: dict[str, Any], content: bytes, file: dict[str, Any]
+    ) -> tuple[str, dict[str, Any], None]:
+        """The upload becomes the current version of a file."""
+        file.update(upload)
+        version_id = upload["current_version_id"]
+        self.contents[version_id] = content
+        self.version_facts[version_id] = upload
+        self.versions.setdefault(file["file_id"], []).append(version_id)
+        self._write([file], device=device)
+        return "committed", file, None
+
+    def _copy(
+        self,
+        device: str,
+        upload: dict[str, Any],
+        content: bytes,
+        folder_id: str,
+        name: str,
+        *,
+        beside: dict[str, Any],
+        new: dict[str, Any] | None = None,
+    ) -> tuple[str, dict[str, Any], str | None]:
+        """A new file beside the one that the upload cannot replace."""
+        copied = self._new_file(
+            new["file_id"] if new else self.new_id(),
+            folder_id,
+            self._conflict_name(folder_id, name, device),
+        )
+        self._show(device, upload, content, copied)
+        return "conflict_copy", copied, beside.get("file_id")
+
+    def _known(self, subject: str, kind: str | None = None) -> dict[str, Any]:
+        """A live item, of that type if one is given."""
         item = self.items.get(subject)
-        if item is None or not self.is_live(item):
+        if item is None or not self.is_live(item) or kind not in {None, item["type"]}:
             raise Refusal(404, "not-found")
         return item
 
@@ -371,57 +573,41 @@ class FakeServer:
             here = self.items[here]["parent_folder_id"]
         return False
 
-    def _names_up_to(self, item: dict[str, Any], folder_id: str) -> list[str]:
-        names: list[str] = []
-        here = item["parent_folder_id"]
-        while here != folder_id:
-            names.append(self.items[here]["name"])
-            here = self.items[here]["parent_folder_id"]
-        return names[::-1]
+    def _live_folder_for(self, folder: dict[str, Any], *, device: str) -> str:
+        """The folder while it is live, else the end of a new chain of the same names."""
+        names = []
+        while not self.is_live(folder):
+            names.append(folder["name"])
+            folder = self.items[folder["parent_folder_id"]]
+        place: str = folder["folder_id"]
+        for name in reversed(names):
+            below = self.child(place, name)
+            if below is None or below["type"] == "file":
+                name = self._numbered_name(place, name, "folder")
+                below = self._new_folder(self.new_id(), place, name)
+                self._write([below], device=device)
+            place = below["folder_id"]
+        return place
 
-    def _chain_of(self, item: dict[str, Any], *, device: str, itself: bool = False) -> str:
-        """Live folders of the names above a trashed item (and its own, for a folder)."""
-        names = [item["name"]] if itself else []
-        here = self.items[item["parent_folder_id"]]
-        while not self.is_live(here):
-            names.append(here["name"])
-            here = self.items[here["parent_folder_id"]]
-        folder = self._chain(here["folder_id"], names[::-1], device=device)
-        return str(folder["folder_id"])
-
-    def _chain(self, folder_id: str, names: list[str], *, device: str) -> dict[str, Any]:
-        here = self.items[folder_id]
-        for name in names:
-            below = self.child(here["folder_id"], name)
-            if below is not None and below["type"] == "file":
-                name = self._free_name(here["folder_id"], name, device)
-                below = None
-            here = below or self.create_folder(here["folder_id"], name, device=device)
-        return here
-
-    def _copy(self, folder_id: str, name: str, device: str) -> dict[str, Any]:
-        return self._new_file(
-            self.new_id(), folder_id, self._free_name(folder_id, name, device, counter=1)
-        )
-
-    def _free_name(
-        self,
-        folder_id: str,
-        name: str,
-        device: str,
-        *,
-        counter: int = 0,
-        but: dict[str, Any] | None = None,
+    def _numbered_name(
+        self, folder_id: str, name: str, kind: str, *, but: dict[str, Any] | None = None
     ) -> str:
-        taken = {name_key(each["name"]) for each in self.children(folder_id) if each is not but}
-        candidate = name
-        while counter > 0 or name_key(candidate) in taken:
-            counter = max(counter, 1)
-            candidate = conflict_name(name, device_name=device, day=DAY, counter=counter)
-            if name_key(candidate) not in taken:
-                break
+        """The name itself or, where it is taken, `name (2).ext` and so on."""
+        stem, dot, extension = name.rpartition(".") if kind == "file" else ("", "", name)
+        if not stem:
+            stem, dot, extension = name, "", ""
+        wanted, counter = name, 2
+        while (other := self.child(folder_id, wanted)) is not None and other is not but:
+            wanted = f"{stem} ({counter}){dot}{extension}"
             counter += 1
-        return candidate
+        return wanted
+
+    def _conflict_name(self, folder_id: str, name: str, device: str) -> str:
+        for counter in itertools.count(1):
+            wanted = conflict_name(name, device_name=device, day=DAY, counter=counter)
+            if self.child(folder_id, wanted) is None:
+                return wanted
+        raise AssertionError("unreachable")
 
     def _new_folder(self, folder_id: str, parent_id: str | None, name: str) -> dict[str, Any]:
         return {
@@ -447,6 +633,12 @@ class FakeServer:
             "namespace_id": self.namespace_id,
             "parent_folder_id": parent_id,
             "name": name,
+            "size_bytes": 0,
+            "content_hash": None,
+            "current_version_id": None,
+            "executable": False,
+            "client_modified_ns": 0,
+            "is_damaged": False,
             "rev": 0,
             "deleted_at": None,
         }
@@ -467,7 +659,7 @@ class FakeServer:
 
     def restore_backup(self, backup: "FakeServer") -> None:
         """Become what the server was when the backup was made."""
-        for name in ("items", "contents", "journal", "versions"):
+        for name in ("items", "contents", "journal", "versions", "version_facts", "answers"):
             setattr(self, name, copy.deepcopy(getattr(backup, name)))
         self.epoch += 1
 
@@ -504,3 +696,17 @@ class FakeApi:
 
 def item_id(item: dict[str, Any]) -> str:
     return str(item["folder_id"] if item["type"] == "folder" else item["file_id"])
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check_name(name: str) -> None:
+    is_text = "/" not in name and "\0" not in name
+    if name in {"", ".", ".."} or not is_text or len(name.encode()) > MAX_NAME_BYTES:
+        raise Refusal(400, "invalid-name")
+
+
+def _name_taken(item: dict[str, Any]) -> Refusal:
+    return Refusal(409, "name-taken", item_id=item_id(item), item_type=item["type"])
