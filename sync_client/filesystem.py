@@ -154,9 +154,11 @@ class LocalFileSystem:
                 for name in os.listdir(folder):
                     if not path and name == OWN_FOLDER:
                         continue
-                    # Gone between the listing and now: not there.
-                    with contextlib.suppress(FileNotFoundError):
+                    try:
                         found.append(_observation(folder, name, mount))
+                    except FileNotFoundError:
+                        # Gone between the listing and now: not there.
+                        continue
         except OSError as error:
             if isinstance(error, FileNotFoundError | NotADirectoryError):
                 raise
@@ -504,18 +506,16 @@ def _place_of(descriptor: int, *, is_strict: bool) -> tuple[int, ...]:
 
 
 def _observation(folder: int, name: str, mount: tuple[int, ...]) -> Observation:
-    status = linux.statx(folder, name)
-    apart = None
-    if status.mount != mount:
+    kind, _, its_mount, signature = linux.statx(folder, name)
+    if its_mount != mount:
         # Mounted below the root: nothing can be renamed into it.
-        apart = "other-file-system"
-    elif status.kind is Kind.FOLDER:
+        return Observation(name, Kind.OTHER, signature, "other-file-system")
+    if kind is Kind.FOLDER:
         if _exists(folder, f"{name}/{OWN_FOLDER}/{MARKER}"):
-            apart = "linked-folder"
-        elif name == OWN_FOLDER and _is_clients_own(folder):
-            apart = "clients-own"
-    kind = status.kind if apart is None else Kind.OTHER
-    return Observation(name=name, kind=kind, signature=status.signature, apart=apart)
+            return Observation(name, Kind.OTHER, signature, "linked-folder")
+        if name == OWN_FOLDER and _is_clients_own(folder):
+            return Observation(name, Kind.OTHER, signature, "clients-own")
+    return Observation(name, kind, signature)
 
 
 def _unreadable(path: Path, error: OSError) -> PathProblem:

@@ -16,7 +16,7 @@ from sync_client.errors import PathProblem
 from sync_client.names import REFUSALS, refusal
 from sync_client.nodes import ROOT_ID, LocalNode
 from sync_client.ports import Clock, FileSystem, Kind, Observation, Path, Signature
-from sync_client.trees import Trees
+from sync_client.trees import AsSeen, Trees
 from sync_client.view import IGNORED
 
 # A hash taken this soon after a write may be of the content before a further write that
@@ -138,10 +138,43 @@ class _Run:
                 continue
             if local_id in self._unreadable:
                 self._trees.put_readable(local_id)
-            known = {node.name: node for node in self._trees.local_children(local_id)}
-            for seen in found:
-                self._compare(local_id, path, known.pop(seen.name, None), seen)
-            self._missing.extend(known.values())
+            before = self._trees.children_as_seen(local_id)
+            changed = [
+                seen
+                for seen in found
+                if not self._is_as_before(before.pop(seen.name, None), path, seen)
+            ]
+            if changed or before:
+                # As they are now: what is compared first may move what comes later.
+                known = {node.name: node for node in self._trees.local_children(local_id)}
+                for seen in changed:
+                    self._compare(local_id, path, known.get(seen.name), seen)
+                self._missing.extend(known[name] for name in before)
+
+    def _is_as_before(self, known: AsSeen | None, path: Path, seen: Observation) -> bool:
+        """Whether this is surely what was here; then there is no more to it.
+
+        Nearly everything is, so this does for it what `_compare` would, in a tenth of the time.
+        """
+        if known is None or self._unreadable:
+            return False
+        mine = seen.signature
+        if seen.kind is Kind.FOLDER:
+            local_id, set_aside, *identity = known[:5]
+            if set_aside is not None or identity != [seen.kind, *mine.identity]:
+                return False
+            if self._is_recursive:
+                self._stack.append((local_id, (*path, seen.name)))
+            return True
+        return known[2:] == (
+            seen.kind,
+            mine.inode,
+            mine.birth_ns,
+            mine.size_bytes,
+            mine.mtime_ns,
+            mine.ctime_ns,
+            mine.executable,
+        )
 
     def _compare(
         self, parent_id: int, path: Path, node: LocalNode | None, seen: Observation

@@ -13,6 +13,7 @@ import pathlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 from sync_client.database import Database
 from sync_client.ignore import RULES_NAME
@@ -40,6 +41,9 @@ _REMARK = (
 )
 # In `meta`, what this device follows.
 VIEW = "view"
+# Of a node: id, set_aside, kind, inode, birth_ns, size_bytes, mtime_ns, ctime_ns, executable.
+# Plain, since a scan goes through all there are.
+AsSeen = tuple[Any, ...]
 _KINDS = {kind.value: kind for kind in Kind}
 _REMOTE_COLUMNS = _REMOTE.count(",") + 1
 _LOCAL_COLUMNS = _LOCAL.count(",") + 1
@@ -334,6 +338,16 @@ class Trees:
     def local_children(self, parent_id: int) -> list[LocalNode]:
         rows = self._run(f"SELECT {_LOCAL} FROM local WHERE parent_id = ?", (parent_id,))
         return [_local_node(row) for row in rows]
+
+    def children_as_seen(self, parent_id: int) -> dict[str, AsSeen]:
+        """What a scan compares of a folder's entries, by name: most are as they were, and of
+        those nothing more has to be read."""
+        rows = self._run(
+            "SELECT name, local_id, set_aside, kind, inode, birth_ns, size_bytes, mtime_ns,"
+            " ctime_ns, executable FROM local WHERE parent_id = ?",
+            (parent_id,),
+        )
+        return {os.fsdecode(row[0]): row[1:] for row in rows}
 
     def local_by_identity(self, signature: Signature) -> list[LocalNode]:
         """Nodes that were this inode when last seen: several where there are hard links."""
