@@ -57,7 +57,6 @@ def state_of(item: Item) -> dict[str, Any]:
                 "deleted_at": _optional(item.deleted_at),
             }
         case File():
-            version = item.current_version
             return {
                 "type": ItemType.FILE.value,
                 "file_id": str(item.pk),
@@ -73,7 +72,7 @@ def state_of(item: Item) -> dict[str, Any]:
                 "created_at": rfc3339(item.created_at),
                 "modified_at": rfc3339(item.modified_at),
                 "deleted_at": _optional(item.deleted_at),
-                "is_damaged": version is not None and version.is_damaged,
+                "is_damaged": item.is_damaged,
             }
         case Mount():
             return {

@@ -163,6 +163,11 @@ class File(models.Model):
         return self.name
 
     @property
+    def is_damaged(self) -> bool:
+        """Whether a stored block of the current version was found damaged."""
+        return self.current_version is not None and self.current_version.is_damaged
+
+    @property
     def is_deleted(self) -> bool:
         """Deleted itself. Whether it is live also depends on its ancestors."""
         return self.deleted_at is not None

@@ -23,6 +23,8 @@ class Row:
     rev: int
     modified_at: datetime
     size_bytes: int | None
+    # A part of its content cannot be read; a device that has it, or an old version, heals it.
+    is_damaged: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -56,4 +58,5 @@ def _row(item: Folder | File, href: str) -> Row:
         rev=item.rev,
         modified_at=item.modified_at,
         size_bytes=None if isinstance(item, Folder) else item.size_bytes,
+        is_damaged=isinstance(item, File) and item.is_damaged,
     )

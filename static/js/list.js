@@ -18,6 +18,7 @@ export function itemOf(state) {
     parentId: state.parent_folder_id,
     modifiedAt: new Date(state.modified_at),
     sizeBytes: state.type === "folder" ? null : state.size_bytes,
+    isDamaged: state.is_damaged === true,
   };
 }
 
@@ -192,6 +193,7 @@ export class List extends EventTarget {
       parentId: this.folderId,
       modifiedAt: new Date(modified),
       sizeBytes: type === "folder" ? null : Number(size),
+      isDamaged: !row.querySelector(".damaged").hidden,
     });
     this.#rows.set(id, row);
     this.#prepare(row);
@@ -214,6 +216,7 @@ export class List extends EventTarget {
     const link = row.querySelector(".name-link");
     link.textContent = item.name;
     link.href = hrefOf(item);
+    row.querySelector(".damaged").hidden = !item.isDamaged;
     let time = row.querySelector(".modified time");
     if (time === null) {
       time = document.createElement("time");

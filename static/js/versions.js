@@ -76,6 +76,9 @@ function versionRow(item, version, restore) {
       ),
     );
   }
+  const damage = version.is_damaged
+    ? [make("span", { class: "status danger damaged" }, icon("triangle-alert"), "Damaged")]
+    : [];
   return make(
     "li",
     {},
@@ -87,6 +90,8 @@ function versionRow(item, version, restore) {
         "div",
         { title: exact(moment) },
         version.is_current ? make("strong", {}, `Current · ${ago(moment)}`) : ago(moment),
+        " ",
+        ...damage,
       ),
       make("div", { class: "muted small" }, facts.filter(Boolean).join(" · ")),
     ),

@@ -167,6 +167,35 @@ def test_a_day_with_files(windows, person, tmp_path):
     visitor.forgive("404")
 
 
+def test_a_damaged_file_says_so_until_it_is_healed(server, tab, tmp_path):
+    """In words, while somebody looks, and in the list of its versions."""
+    photo = new_file(tmp_path, "photo.bin", 300_000, seed=77)
+    tab.upload(photo, new_file(tmp_path, "fine.bin", 300_000, seed=78))
+    tab.wait_for_uploads("2 files uploaded")
+    tab.page.get_by_role("button", name="Close", exact=True).click()
+    digest = hashlib.sha256(photo.read_bytes()).hexdigest()
+    [stored] = server.data_dir.glob(f"blocks/b/*/{digest}/*")
+    stored.write_bytes(b"x" * 300_000)
+
+    scrub = server.manage("scrub")
+
+    assert scrub.returncode == 1, scrub.stdout + scrub.stderr
+    badge = tab.page.get_by_text("Damaged")
+    expect(tab.row("photo.bin").get_by_text("Damaged")).to_be_visible(timeout=30_000)
+    expect(tab.row("fine.bin").get_by_text("Damaged")).to_be_hidden()
+    tab.page.reload()
+    expect(tab.row("photo.bin").get_by_text("Damaged")).to_be_visible()
+    expect(badge.filter(visible=True)).to_have_count(1)
+    tab.act("photo.bin", "Versions…")
+    expect(tab.page.get_by_role("dialog").get_by_text("Damaged")).to_be_visible()
+    tab.page.keyboard.press("Escape")
+
+    tab.wait_until_live().upload(photo)
+    tab.wait_for_uploads("1 file uploaded")
+    assert server.manage("scrub").returncode == 0
+    expect(badge.filter(visible=True)).to_have_count(0, timeout=30_000)
+
+
 def test_a_dropped_folder_arrives_whole(tab, tmp_path):
     """More entries than a browser reads at once, folders in folders, and an empty one."""
     folder = tmp_path / "Photos"
