@@ -23,6 +23,7 @@ up: environment ## Start Drive on http://127.0.0.1:8000 (DRIVE_BIND), data in va
 # Real processes share this machine: what fails beside the others runs once more, alone. Both
 # runs are in the output, and what fails twice fails.
 ALONE := --last-failed
+BESIDE := -n auto --dist loadfile --no-loadscope-reorder
 # Those of the server also run on PostgreSQL. PYTEST="tests/files -k trash" runs some, once.
 ON_POSTGRES := tests/files tests/blocks tests/notifications tests/contracts \
 	tests/drive_project/test_fsck.py tests/drive_project/test_scrub.py tests/drive_project/test_backup.py
@@ -32,10 +33,10 @@ test: environment-dev browser ## Run all tests, with the databases, stores and b
 ifdef PYTEST
 	$(RUN) -m pytest $(PYTEST)
 else
-	$(RUN) -m pytest -n auto --dist loadfile || $(RUN) -m pytest $(ALONE)
+	$(RUN) -m pytest $(BESIDE) || $(RUN) -m pytest $(ALONE)
 	export DRIVE_TEST_DATABASE=postgres && \
 	set -- -m "not journey and not browser" $(ON_POSTGRES) && \
-	{ $(RUN) -m pytest -n auto --dist loadfile "$$@" || $(RUN) -m pytest $(ALONE) "$$@"; }
+	{ $(RUN) -m pytest $(BESIDE) "$$@" || $(RUN) -m pytest $(ALONE) "$$@"; }
 endif
 
 .PHONY: check
