@@ -17,7 +17,7 @@ from sync_client.errors import PathProblem, path_problem
 from sync_client.names import PARKED_PREFIX, printable
 from sync_client.nodes import Intent, LocalNode
 from sync_client.operations import Action, Operation
-from sync_client.ports import Displaced, Kind, Path, Signature
+from sync_client.ports import Displaced, Kind, Path, Signature, Why
 from sync_client.scanner import is_racy
 from sync_client.workbench import Workbench
 
@@ -311,7 +311,9 @@ def settle_taken(bench: Workbench, intent: Intent, signature: Signature | None) 
         return
     displaced = Displaced(name=intent.staged, signature=signature)
     if intent.expected is not None and same_but_for_rename(signature, intent.expected):
-        bench.fs.discard(displaced, intent.path)
+        is_deselected = bench.trees.is_deselected(intent.item_id)
+        why = Why.DESELECTED if is_deselected else Why.DELETED
+        bench.fs.discard(displaced, intent.path, why=why)
         return
     give_back(bench, displaced, intent.path)
 

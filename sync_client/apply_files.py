@@ -26,6 +26,7 @@ from sync_client.ports import (
     Sent,
     Signature,
     Unwritten,
+    Why,
 )
 from sync_client.scanner import is_racy
 from sync_client.workbench import Workbench
@@ -434,7 +435,7 @@ def settle_displaced(bench: Workbench, intent: Intent, displaced: Displaced) -> 
     """What a download took the place of: to the stash if it is what both sides had, else
     it is an edit of this very moment, and gets a name of its own beside it."""
     if is_expected(intent, displaced.signature):
-        bench.fs.discard(displaced, intent.path)
+        bench.fs.discard(displaced, intent.path, why=Why.REPLACED)
     else:
         give_back(bench, displaced, intent.path)
 

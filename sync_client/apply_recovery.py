@@ -9,7 +9,7 @@ from sync_client.apply_files import is_expected, record_placed, settle_displaced
 from sync_client.errors import PathProblem
 from sync_client.names import printable
 from sync_client.nodes import Intent
-from sync_client.ports import Displaced, Signature
+from sync_client.ports import Displaced, Signature, Why
 from sync_client.workbench import Workbench
 
 
@@ -80,4 +80,4 @@ def _sweep_staging(bench: Workbench) -> None:
             bench.fs.drop_staged(name)
         else:
             # Without the books, it may be what a download had just displaced.
-            bench.fs.discard(Displaced(name, signature), (printable((name,)),))
+            bench.fs.discard(Displaced(name, signature), (printable((name,)),), why=Why.LEFT_OVER)

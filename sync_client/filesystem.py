@@ -25,10 +25,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sync_client import chunker, linux
+from sync_client import stash as stash_entries
 from sync_client.errors import PathProblem, RootMissing, changed_while_read, path_problem
 from sync_client.names import OWN_FOLDER, printable
-from sync_client.ports import Displaced, Kind, Observation, Path, Signature
+from sync_client.ports import Displaced, Kind, Observation, Path, Signature, Why
 from sync_client.staging import FILE_FLAGS, LocalStagedFile, Unwritten, mode_with, opened
+from sync_client.stash import Stashed
 
 MARKER = "root.json"
 STAGING: Path = (OWN_FOLDER, "staging")
@@ -115,6 +117,11 @@ class LocalFileSystem:
         self._umask = _current_umask()
         # The root, open, while several looks have to be at the same one.
         self._held: int | None = None
+
+    @property
+    def root(self) -> pathlib.Path:
+        """Where the folder is."""
+        return self._root
 
     # Looking
 
@@ -286,20 +293,22 @@ class LocalFileSystem:
     def restore_displaced(self, displaced: Displaced, path: Path) -> None:
         self.place_new(displaced.name, path)
 
-    def discard(self, displaced: Displaced, original: Path) -> None:
+    def discard(self, displaced: Displaced, original: Path, *, why: Why = Why.UNKNOWN) -> None:
         # One folder per file, named by the moment: nothing in the stash can collide, and
         # the sweep needs no time stamp of the file itself.
-        entry = f"{time.time_ns()}-{os.urandom(4).hex()}"
+        entry = stash_entries.new_entry(time.time_ns())
         with self._folder(STAGING) as staging, self._stash() as stash:
             os.mkdir(entry, 0o700, dir_fd=stash)
             with opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
                 self._rename_free(staging, displaced.name, folder, original[-1])
-                note = ".origin" if original[-1] != ".origin" else ".origin-of-it"
                 descriptor = os.open(
-                    note, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder
+                    stash_entries.note_name(original[-1]),
+                    os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
+                    0o600,
+                    dir_fd=folder,
                 )
                 with open(descriptor, "wb") as origin:
-                    origin.write(os.fsencode("/".join(original)))
+                    origin.write(stash_entries.note_text(original, why))
 
     def move(self, source: Path, target: Path) -> None:
         with self._parent(source) as (folder, name), self._parent(target) as (other, new_name):
@@ -341,6 +350,43 @@ class LocalFileSystem:
                 self._folder(path) as folder,
             ):
                 os.fsync(folder)
+
+    def stashed(self) -> list[Stashed]:
+        """What was removed here and can be given back, the latest first."""
+        found: list[Stashed] = []
+        with self._folder(STASH) as inside:
+            found += stash_entries.stashed(inside)
+            with self._stash() as reachable:
+                if not os.path.sameopenfile(inside, reachable):
+                    found += stash_entries.stashed(reachable)
+        return sorted(found, key=lambda each: each.removed_ns, reverse=True)
+
+    def give_back(self, stashed: Stashed, path: Path) -> None:
+        """Move a file of the stash to a free path; missing folders are made.
+
+        Raises FileExistsError where the path is taken, FileNotFoundError where the file is no
+        longer in the stash, NotADirectoryError where no folder can be on the way.
+        """
+        for depth in range(1, len(path)):
+            with contextlib.suppress(FileExistsError):
+                self.make_folder(path[:depth])
+        with self._folder(STASH) as inside, self._stash() as reachable:
+            for stash in (inside, reachable):
+                if not _exists(stash, stashed.entry):
+                    continue
+                with (
+                    opened(os.open(stashed.entry, _FOLDER_FLAGS, dir_fd=stash)) as entry,
+                    self._parent(path) as (folder, name),
+                ):
+                    self._rename_free(entry, stashed.name, folder, name)
+                    os.fsync(folder)
+                    # The file is back; what is left of the entry is swept one day anyway.
+                    with contextlib.suppress(OSError):
+                        os.unlink(stash_entries.note_name(stashed.name), dir_fd=entry)
+                with contextlib.suppress(OSError):
+                    os.rmdir(stashed.entry, dir_fd=stash)
+                return
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), stashed.name)
 
     def sweep_stash(self, before_ns: int) -> None:
         with self._folder(STASH) as stash:
@@ -476,7 +522,7 @@ class LocalFileSystem:
             self._rename_free(staging, staged, folder, name)
         except FileExistsError:
             # Somebody filled the gap. Theirs stays, what stood there before is in the stash.
-            self.discard(displaced, path)
+            self.discard(displaced, path, why=Why.REPLACED)
             raise
         return displaced
 

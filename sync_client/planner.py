@@ -256,6 +256,10 @@ class _Planner:
             self._wait_for_folder_here(local, home)
             return Verdict.WAIT
         if (other := self._holder(home, remote.name, but=local)) is not None:
+            is_new = self._trees.synced_of_local(other.local_id) is None
+            if conflict is Conflict.MOVE_MOVE_CYCLE and is_new and other.set_aside is None:
+                # It waits for the name on the server, which ours will not leave now.
+                return self._aside(other, None, Conflict.MOVE_CREATE)
             return self._occupied_on_disk(local, remote, other)
         return Operation(
             Action.MOVE_LOCAL,

@@ -69,6 +69,16 @@ class Displaced:
     signature: Signature
 
 
+class Why(StrEnum):
+    """Why a file was removed here."""
+
+    REPLACED = "replaced"  # another content came in its place
+    DELETED = "deleted"  # somebody deleted it elsewhere
+    DESELECTED = "deselected"  # its folder is not kept on this device any more
+    LEFT_OVER = "left-over"  # it lay in staging after a crash, and nobody knew what it was
+    UNKNOWN = "unknown"  # removed by an older release, which did not say
+
+
 class FileSystem(Protocol):
     """One linked folder. Never follows a symlink below the root, never leaves the root.
 
@@ -134,7 +144,7 @@ class FileSystem(Protocol):
     def restore_displaced(self, displaced: Displaced, path: Path) -> None:
         """Give displaced user data a free path of its own. Raises FileExistsError if taken."""
 
-    def discard(self, displaced: Displaced, original: Path) -> None:
+    def discard(self, displaced: Displaced, original: Path, *, why: Why = Why.UNKNOWN) -> None:
         """Move what is no longer needed to the stash that people can restore from."""
 
     def move(self, source: Path, target: Path) -> None:

@@ -302,6 +302,25 @@ def test_moves_alone_transfer_nothing(number: int, side: str):
     )
 
 
+def test_a_move_that_is_undone_gets_its_name_back_from_what_was_created_there():
+    world = World()
+    outer = world.folder_here(ROOT_ID, "outer")
+    moved = world.folder_here(ROOT_ID, "moved")
+    world.agree()
+    node = world.trees.local(moved)
+    assert node is not None
+    world.trees.put_local(replace(node, parent_id=outer))
+    world.write_here(ROOT_ID, "moved", b"created here")
+    item = world.trees.remote_in_place(ROOT, "outer")[0]
+    world.move_there(item, world.trees.remote_in_place(ROOT, "moved")[0].item_id, "outer")
+
+    bring_together(world, random.Random(1))
+
+    assert world.here() == world.there()
+    assert world.here()["moved", "outer"] is None
+    assert b"created here" in world.here().values()
+
+
 def test_two_names_are_exchanged_beside_one_that_differs_in_case():
     world = World()
     rival = world.trees.new_local_id()
