@@ -9,19 +9,31 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from fcntl import LOCK_EX, LOCK_UN, flock
 from pathlib import Path
 from typing import Any
 
 from sync_client.errors import NotLinked, SyncError
+from sync_client.limits import Rates
+from sync_client.stash import STASH_KEPT_NS
 
 SCHEMA = 1
 
 
 class ConfigProblem(SyncError):
     """The configuration folder cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deselected:
+    """A folder of the server that is not kept here. `path`: where it was when that was said,
+    from the linked folder; the id is what counts."""
+
+    folder_id: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,7 @@ class Root:
     remote_path: str
     namespace_id: str
     folder_id: str
+    deselected: tuple[Deselected, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +60,35 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing is synced. until: seconds since 1970 at which it ends; None: when told to."""
+
+    until: float | None = None
+
+    def is_over(self, now: float) -> bool:
+        return self.until is not None and now >= self.until
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything but the token. No login: nobody signed in, or signed out again."""
 
     login: Login | None = None
     roots: tuple[Root, ...] = ()
+    pause: Pause | None = None
+    rates: Rates = field(default_factory=Rates)
+    # Rules of this device, besides those of `.driveignore` files, for all folders.
+    ignore: tuple[str, ...] = ()
 
     def signed_in(self) -> Login:
         """The login. Raises NotLinked without one."""
         if self.login is None:
             raise NotLinked("This device is not signed in. Sign in first: drive login URL")
         return self.login
+
+    def pause_now(self) -> Pause | None:
+        """The pause, unless its time is over."""
+        return None if self.pause is None or self.pause.is_over(time.time()) else self.pause
 
     def linked(self) -> tuple[Root, ...]:
         """The linked folders. Raises NotLinked without login or folder."""
@@ -121,6 +152,9 @@ class Store:
             "schema": SCHEMA,
             "login": asdict(config.login) if config.login else None,
             "roots": [asdict(root) for root in config.roots],
+            "pause": asdict(config.pause) if config.pause else None,
+            "rates": asdict(config.rates),
+            "ignore": config.ignore,
         }
         # ASCII: a path that is not UTF-8 has lone surrogates, which only escapes can carry.
         self._replace("config.json", json.dumps(document, indent=1) + "\n")
@@ -166,7 +200,8 @@ class Store:
         with self.changing():
             (self.folder / "token").unlink(missing_ok=True)
             (self.folder / "account.json").unlink(missing_ok=True)
-            self.save(Config())
+            before = self.load()
+            self.save(Config(rates=before.rates, ignore=before.ignore))
             self.drop_old_states()
 
     def put_root(self, root: Root, *, instead_of: Root | None = None) -> None:
@@ -174,6 +209,25 @@ class Store:
         config = self.load()
         kept = tuple(each for each in config.roots if each != instead_of)
         self.save(replace(config, roots=(*kept, root)))
+
+    def replace_root(self, root: Root) -> None:
+        """Change what is known of a linked folder; call it while `changing`."""
+        config = self.load()
+        self.save(
+            replace(
+                config,
+                roots=tuple(
+                    root if each.root_id == root.root_id else each for each in config.roots
+                ),
+            )
+        )
+
+    def drop_root(self, root: Root) -> None:
+        """Link a folder no longer; its state goes with `drop_old_states`."""
+        with self.changing():
+            config = self.load()
+            kept = tuple(each for each in config.roots if each.root_id != root.root_id)
+            self.save(replace(config, roots=kept))
 
     def drop_old_states(self) -> None:
         """Delete what is kept of folders that are no longer linked: it holds their names.
@@ -185,6 +239,10 @@ class Store:
             for state in (self.folder / "roots").iterdir():
                 if state.name not in linked:
                     shutil.rmtree(state)
+        with contextlib.suppress(FileNotFoundError):
+            for stash in (self.folder / "stash").iterdir():
+                if stash.name not in linked:
+                    _drop_old_entries(stash)
 
     def account(self) -> dict[str, Any]:
         """What the server last said of the account's storage; empty if it never did."""
@@ -226,10 +284,35 @@ class Store:
             os.close(folder)
 
 
+def _drop_old_entries(stash: Path) -> None:
+    """Empty the stash of a folder that is linked no more of what is old enough."""
+    before_ns = time.time_ns() - STASH_KEPT_NS
+    for entry in stash.iterdir():
+        stamp = entry.name.partition("-")[0]
+        if stamp.isdecimal() and int(stamp) < before_ns:
+            shutil.rmtree(entry)
+    with contextlib.suppress(OSError):
+        # It is empty, or it is not yet time.
+        stash.rmdir()
+
+
 def _config_of(document: dict[str, Any]) -> Config:
     if document["schema"] != SCHEMA:
         raise ValueError(f"schema {document['schema']}")
     return Config(
         login=Login(**document["login"]) if document["login"] else None,
-        roots=tuple(Root(**root) for root in document["roots"]),
+        roots=tuple(_root_of(root) for root in document["roots"]),
+        # Not there in what an older release wrote.
+        pause=Pause(**document["pause"]) if document.get("pause") else None,
+        rates=Rates(**document.get("rates", {})),
+        ignore=tuple(document.get("ignore", ())),
+    )
+
+
+def _root_of(document: dict[str, Any]) -> Root:
+    return Root(
+        **{
+            **document,
+            "deselected": tuple(Deselected(**each) for each in document.get("deselected", ())),
+        }
     )

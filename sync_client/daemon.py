@@ -8,11 +8,12 @@ notes for it and wake it, so nothing about a folder is ever decided at two place
 import logging
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 from sync_client import status as status_document
 from sync_client.api import HttpApi
-from sync_client.config import Config, Store
+from sync_client.config import Config, Pause, Store
 from sync_client.daemon_answers import Answers
 from sync_client.daemon_work import Backoff, Work, only_one
 from sync_client.errors import (
@@ -24,6 +25,7 @@ from sync_client.errors import (
     Transient,
     Unreachable,
 )
+from sync_client.limits import Limits
 from sync_client.linked import LinkedFolder, link_command
 from sync_client.logs import trace_of
 from sync_client.notify import Contact, Notifier
@@ -34,6 +36,8 @@ ACCOUNT_EVERY_SECONDS = 300.0
 # take: the status is counted anew each time, which is long where much is left to do.
 PROGRESS_EVERY_SECONDS = 0.25
 PROGRESS_SHARE = 0.05
+# A pause whose end is not known, or far off, is looked at this often: clocks are set.
+LONGEST_REST_SECONDS = 600.0
 UNEXPECTED = "Something went wrong that should not have. It is tried again."
 
 logger = logging.getLogger("drive.daemon")
@@ -71,8 +75,11 @@ class Daemon:
         self._is_fatal = False
         self._backoff = Backoff()
         self._revoked: LoginRevoked | None = None
+        self._pause: Pause | None = None
         self._progress_at = 0.0
         self._moved_bytes = {"up": 0, "down": 0}
+        # One for all folders, and for as long as the daemon runs.
+        self._limits = Limits()
 
     def run(self) -> None:
         """Work until `stop`. Raises AlreadyRunning, and NotLinked where nothing is to do."""
@@ -98,6 +105,13 @@ class Daemon:
         with self.changed:
             self._reload = True
         self._end_cycle()
+
+    def set_limits(self) -> None:
+        """Take notice of other limits; whatever is under way keeps them from now on."""
+        rates = self._store.load().rates
+        with self.changed:
+            self._config = replace(self._config, rates=rates)
+        self._limits.set(rates)
 
     def confirm_deletions(self) -> int:
         """Let held deletions go ahead; how many are held now."""
@@ -125,6 +139,8 @@ class Daemon:
         with self.changed:
             if self._revoked or not self._config.roots:
                 return Exit.NOT_LINKED
+            if self._pause is not None and self._tried >= number:
+                return Exit.TEMPORARY
             if self._failure and self._is_fatal and self._tried >= number:
                 return Exit.FATAL
             if is_once and self._tried >= number:
@@ -170,6 +186,8 @@ class Daemon:
             if work.trouble:
                 next_step = work.trouble.next_step or link_command(work.folder.root)
                 return State.ATTENTION, str(work.trouble), next_step
+        if resting := status_document.paused(self._config):
+            return State.PAUSED, *resting
         failures = [self._failure, *(work.failure for work in self._works)]
         if failure := next(filter(None, failures), None):
             return State.ATTENTION, failure, "drive log"
@@ -252,7 +270,9 @@ class Daemon:
             self._reload = False
             self._revoked = self._offline = None
             self._config = config = self._store.load()
+            self._pause = config.pause_now()
             self._account, self._account_at = self._store.account(), 0.0
+        self._limits.set(config.rates)
         if not self.stopping.is_set():
             self._interrupt.clear()
         self._store.drop_old_states()
@@ -272,6 +292,8 @@ class Daemon:
                     root,
                     self._api,
                     stopping=self._interrupt,
+                    limits=self._limits,
+                    ignore=config.ignore,
                     on_progress=self._progress,
                     on_bytes=self._note_bytes,
                 ),
@@ -282,6 +304,9 @@ class Daemon:
         ]
         with self.changed:
             self._works = works
+        if self._pause is not None:
+            # Nobody need tell us of changes that we would not fetch.
+            return
         self._notifier = Notifier(
             self._api,
             config.login.server_url,
@@ -314,6 +339,9 @@ class Daemon:
         if self._revoked:
             self._publish()
             return
+        if self._pause is not None:
+            self._rest(self._pause, asked=asked)
+            return
         for work in self._works:
             work.want(asked=asked, pull=signalled)
         try:
@@ -338,6 +366,18 @@ class Daemon:
             self._backoff.end()
             with self.changed:
                 self._failure, self._is_fatal = None, False
+        self._publish()
+
+    def _rest(self, pause: Pause, *, asked: int) -> None:
+        """Do nothing, and say so to whoever asks for something."""
+        if pause.is_over(time.time()):
+            logger.info("the pause is over")
+            # With everything anew: what happened meanwhile, nobody has watched.
+            with self.changed:
+                self._reload = True
+            return
+        with self.changed:
+            self._tried = asked
         self._publish()
 
     def _look_at_all(self, *, is_signalled: bool, asked: int) -> bool:
@@ -389,6 +429,12 @@ class Daemon:
             return 0.0
         if self._revoked or not self._works:
             return None
+        if self._pause is not None:
+            # Wall clock: a pause outlives the daemon, and sleeps with the machine.
+            left = LONGEST_REST_SECONDS
+            if self._pause.until is not None:
+                left = min(left, max(0.0, self._pause.until - time.time()))
+            return left
         next_at = max(min(work.next_at() for work in self._works), self._backoff.until)
         return max(0.0, next_at - time.monotonic())
 

@@ -41,6 +41,9 @@ class Answers:
                 return self._wait(request, connection)
             case "confirm-deletes":
                 return {"held_deletions": self._daemon.confirm_deletions()}
+            case "limit":
+                self._daemon.set_limits()
+                return {"ok": True}
             case "reload":
                 self._daemon.reload()
                 return {"ok": True}

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from sync_client.engine import CycleResult
 from sync_client.errors import MustStop, Transient
+from sync_client.ignore import Rules
 from sync_client.linked import LinkedFolder
 from sync_client.pending import Status
 from sync_client.system import jitter
+from sync_client.view import View
 from sync_client.watcher import Hints, Watcher
 
 # Changes that come in a burst are looked at together.
@@ -103,6 +105,8 @@ class Work:
         self._due_at: float | None = None
         self._next_pull_at = self._next_rescan_at = 0.0
         self._on_change = on_change
+        # Those by which the watcher chose its folders.
+        self._rules = Rules()
         # None while the folder is not there, or where the system lets nothing be watched.
         self._watcher: Watcher | None = None
 
@@ -139,13 +143,18 @@ class Work:
         if self._watcher is None:
             # Before the scan, so that nothing happens between the two; on the root itself.
             self.folder.check_root()
-            self._watcher = _watch(Path(self.folder.root.path), self._on_change)
+            self._rules = self.folder.engine.view.rules
+            self._watcher = _watch(Path(self.folder.root.path), self._on_change, self._rules)
             self._hints.everything = True
         hints, pull, asked = self._hints, self._pull, self._asked
         result = self.folder.engine.cycle(dirty=hints.folders, rescan=hints.everything, pull=pull)
         status = self.folder.engine.status()
         now = time.monotonic()
         self._hints, self._pull = Hints(), False
+        if self.folder.engine.view.rules != self._rules:
+            # Other folders are to be watched: by another watcher, and all is looked at again.
+            self._stop_watching()
+            self._hints.everything = True
         if self.trouble:
             logger.info("the linked folder is there again")
         with self._changed:
@@ -216,8 +225,11 @@ class Work:
         return bool(found)
 
 
-def _watch(root: Path, on_change: Callable[[], None]) -> Watcher | None:
-    watcher = Watcher(root, on_change=on_change)
+def _watch(root: Path, on_change: Callable[[], None], rules: Rules) -> Watcher | None:
+    view = View(rules)
+    watcher = Watcher(
+        root, on_change=on_change, ignores=lambda folder: view.ignores(folder, is_folder=True)
+    )
     try:
         watcher.start()
     except OSError as error:

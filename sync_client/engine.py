@@ -30,6 +30,7 @@ from sync_client.planner import plan
 from sync_client.ports import Api, Clock, FileSystem, Path, Randomness, Transfers
 from sync_client.scanner import scan_everything, scan_folders
 from sync_client.selection import Wishes
+from sync_client.stash import STASH_KEPT_NS
 from sync_client.trees import Trees
 from sync_client.view import View
 from sync_client.viewing import RulesReader
@@ -48,8 +49,6 @@ __all__ = [
 
 logger = logging.getLogger("drive.engine")
 
-# People can restore what was removed here for so long.
-STASH_KEPT_NS = 7 * 24 * 3600 * 1_000_000_000
 SWEEP_EVERY_NS = 24 * 3600 * 1_000_000_000
 
 # A cycle ends after so many rounds even if more is ready, to let the daemon breathe.

@@ -3,6 +3,7 @@
 SyncError
 ├── Transient       again later, with back-off: network, 5xx, 429
 │   ├── Unreachable     no connection at all: nothing else need be tried now
+│   ├── Paused          somebody wants nothing to be synced now
 │   ├── Stopped         we were told to end: nothing else is tried
 │   └── NotDrive        somebody else answered: a proxy, the sign-in page of a network
 ├── PathProblem     set this path aside, tell the user, go on with the rest
@@ -38,6 +39,12 @@ class Transient(SyncError):
 
 class Unreachable(Transient):
     """There is no connection to the server, or to its block store."""
+
+    concerns_all = True
+
+
+class Paused(Transient):
+    """Nothing is synced until somebody resumes, or the time of the pause is over."""
 
     concerns_all = True
 

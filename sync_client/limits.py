@@ -12,6 +12,7 @@ from dataclasses import dataclass
 SLOWEST_BYTES_PER_SECOND = 10_000
 # Contents pass in pieces of at most this, so that a low limit is kept evenly.
 PIECE_BYTES = 16 * 1024
+UNLIMITED_PIECE_BYTES = 256 * 1024
 # So much of a second may pass at once after a pause.
 BURST_SECONDS = 0.25
 # Somebody who waits looks up this often whether the transfer was stopped.
@@ -43,6 +44,10 @@ class Bucket:
         # Below zero: taken in advance, to be waited for by whoever comes next.
         self._tokens = 0.0
         self._filled_at = now()
+
+    @property
+    def is_limited(self) -> bool:
+        return self._rate is not None
 
     def set_rate(self, bytes_per_second: int | None) -> None:
         """From now on, also for those who wait."""
@@ -88,8 +93,10 @@ class Limits:
 
     def sending(self, content: bytes, *, stopped: threading.Event) -> Iterator[bytes]:
         """A content in pieces, each when it may go."""
-        view = memoryview(content)
-        for start in range(0, len(view), PIECE_BYTES):
-            piece = view[start : start + PIECE_BYTES]
+        start = 0
+        while start < len(content):
+            size_bytes = PIECE_BYTES if self.up.is_limited else UNLIMITED_PIECE_BYTES
+            piece = content[start : start + size_bytes]
             self.up.take(len(piece), stopped=stopped)
-            yield bytes(piece)
+            yield piece
+            start += len(piece)

@@ -11,8 +11,10 @@ from sync_client.config import Login, Root, Store
 from sync_client.database import SCHEMA_VERSION, is_damage, read_only, state_errors
 from sync_client.engine import Engine, RemoteRoot
 from sync_client.filesystem import LocalFileSystem
+from sync_client.limits import Limits
 from sync_client.names import printable
 from sync_client.pending import Status, status_in
+from sync_client.selection import Wishes
 from sync_client.system import SystemClock, SystemRandomness
 from sync_client.transfer import HttpTransfers
 from sync_client.transfer_state import TransferState
@@ -32,6 +34,8 @@ class LinkedFolder:
         api: HttpApi,
         *,
         stopping: threading.Event,
+        limits: Limits | None = None,
+        ignore: tuple[str, ...] = (),
         on_progress: Callable[[], None] = lambda: None,
         on_bytes: Callable[[int, int], None] = lambda up, down: None,
     ) -> None:
@@ -43,7 +47,12 @@ class LinkedFolder:
         with state_errors(state / TREES):
             self._trees = Trees(state / TREES, root=_remote_root(root))
         self._transfers = HttpTransfers(
-            api, fs, self._trees, TransferState(state / "transfers.sqlite3"), on_bytes=on_bytes
+            api,
+            fs,
+            self._trees,
+            TransferState(state / "transfers.sqlite3"),
+            limits=limits,
+            on_bytes=on_bytes,
         )
         self.engine = Engine(
             trees=self._trees,
@@ -54,6 +63,7 @@ class LinkedFolder:
             randomness=SystemRandomness(),
             device_name=login.device_name,
             on_progress=on_progress,
+            wishes=Wishes(ignore, frozenset(each.folder_id for each in root.deselected)),
         )
 
     def check_root(self) -> None:

@@ -20,7 +20,8 @@ from sync_client.config import Config, Store
 from sync_client.control import NotRunning, ask
 from sync_client.daemon import Daemon
 from sync_client.daemon_work import AlreadyRunning, only_one
-from sync_client.errors import StateDamaged, SyncError
+from sync_client.errors import Paused, StateDamaged, SyncError
+from sync_client.limits import Limits
 from sync_client.linked import LinkedFolder, last_status
 from sync_client.pending import Status
 from sync_client.status import Exit, State
@@ -145,7 +146,10 @@ def sync_once(store: Store) -> int:
 def _sync_once(store: Store) -> int:
     config = store.load()
     login = config.signed_in()
+    if resting := status_document.paused(config):
+        raise Paused(f"{resting[0]} Resume: drive resume")
     interrupt = threading.Event()
+    limits = Limits(config.rates)
     moved = {"up": 0, "down": 0}
 
     def note_bytes(up: int, down: int) -> None:
@@ -156,7 +160,16 @@ def _sync_once(store: Store) -> int:
         store.drop_old_states()
         api = HttpApi(login.server_url, store.token(), sleep=interrupt.wait)
         folders = [
-            LinkedFolder(store, login, root, api, stopping=interrupt, on_bytes=note_bytes)
+            LinkedFolder(
+                store,
+                login,
+                root,
+                api,
+                stopping=interrupt,
+                limits=limits,
+                ignore=config.ignore,
+                on_bytes=note_bytes,
+            )
             for root in config.linked()
         ]
 
@@ -313,6 +326,8 @@ def _report(code: Exit, document: dict[str, Any]) -> int:
         complain("not done in time; it goes on in the background. See: drive status")
     elif code is Exit.NOT_RUNNING:
         raise NotRunning
+    elif document["state"] == State.PAUSED:
+        raise Paused(f"{document['reason']} Resume: {document['next']}")
     else:
         for line in status_lines(document):
             say(line)

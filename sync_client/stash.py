@@ -21,6 +21,8 @@ from sync_client.ports import Kind, Path, Why
 NOTE = ".origin"
 # Where the file itself has that name.
 OTHER_NOTE = ".origin-of-it"
+# People can get back what was removed here for so long.
+STASH_KEPT_NS = 7 * 24 * 3600 * 1_000_000_000
 _ENTRY = re.compile(r"(\d{1,20})-[0-9a-f]{8}")
 _LARGEST_NOTE_BYTES = 64 * 1024
 # So many names are tried for a file whose own is taken.

@@ -1,5 +1,6 @@
 """How it stands: the document of `drive status --json`, and the exit code that follows."""
 
+import datetime
 from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Any
@@ -23,6 +24,7 @@ class State(StrEnum):
     OFFLINE = "offline"
     NEEDS_LOGIN = "needs_login"
     ATTENTION = "attention"
+    PAUSED = "paused"
 
 
 class Exit(IntEnum):
@@ -47,6 +49,27 @@ def exit_code_of(statuses: Sequence[Status]) -> Exit:
     if codes or any(status.conflicts or status.held_deletions for status in statuses):
         return Exit.WITH_PROBLEMS
     return Exit.OK
+
+
+def paused(config: Config) -> tuple[str, str] | None:
+    """Reason and next step, if somebody wants nothing to be synced now."""
+    pause = config.pause_now()
+    if pause is None:
+        return None
+    if pause.until is None:
+        return "Paused until you resume.", "drive resume"
+    return f"Paused until {_moment(pause.until)}.", "drive resume"
+
+
+def _moment(seconds: float) -> str:
+    """A moment of the near future, in the time of this place."""
+    moment = datetime.datetime.fromtimestamp(seconds).astimezone()
+    is_today = moment.date() == datetime.datetime.now().astimezone().date()
+    return moment.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M")
+
+
+def _iso(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
 
 
 def attention(statuses: Sequence[Status]) -> tuple[str, str] | None:
@@ -80,7 +103,7 @@ def document(
     statuses: Sequence[Status],
 ) -> dict[str, Any]:
     """The status as programs read it. Schema 1 only grows."""
-    login = config.login
+    login, pause = config.login, config.pause_now()
     problems = [
         {"path": problem.path, "code": problem.code, "message": problem.message}
         for status in statuses
@@ -111,6 +134,11 @@ def document(
             "up_bytes": sum(status.up_bytes for status in statuses),
             "down_files": sum(status.down_files for status in statuses),
             "down_bytes": sum(status.down_bytes for status in statuses),
+        },
+        "paused_until": None if pause is None or pause.until is None else _iso(pause.until),
+        "limits": {
+            "up_bytes_per_second": config.rates.up,
+            "down_bytes_per_second": config.rates.down,
         },
         "conflicts": sum(status.conflicts for status in statuses),
         "problems": problems,

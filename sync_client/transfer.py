@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from sync_client.errors import SyncError
+from sync_client.limits import Limits
 from sync_client.ports import (
     Api,
     Fetched,
@@ -37,11 +38,13 @@ class HttpTransfers:
         local_blocks: LocalBlocks,
         state: TransferState,
         *,
+        limits: Limits | None = None,
         on_bytes: Callable[[int, int], None] = lambda up, down: None,
     ) -> None:
-        """on_bytes: told of bytes that went up and down, from any thread."""
+        """limits: shared with the other folders of the device. on_bytes: told of bytes that
+        went up and down, from any thread."""
         self._stopped = threading.Event()
-        self._store = BlockStore(self._stopped)
+        self._store = BlockStore(self._stopped, limits or Limits())
         self._state = state
         self._hashing = ThreadPoolExecutor(HASHING_THREADS, "hashing")
         self._moving = ThreadPoolExecutor(PARALLEL_REQUESTS, "transfer")

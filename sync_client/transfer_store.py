@@ -15,6 +15,7 @@ import httpx
 
 from sync_client.api import ATTEMPTS, USER_AGENT, pause_before
 from sync_client.errors import Stopped, Transient, Unreachable
+from sync_client.limits import Limits
 
 PARALLEL_REQUESTS = 8
 TIMEOUT = httpx.Timeout(60, connect=10)
@@ -51,9 +52,10 @@ class BlockStore:
     store's.
     """
 
-    def __init__(self, stopped: threading.Event) -> None:
-        """stopped: when set, no further attempt is made."""
+    def __init__(self, stopped: threading.Event, limits: Limits) -> None:
+        """stopped: when set, no further attempt is made. limits: how fast it may be."""
         self._stopped = stopped
+        self._limits = limits
         # Since the last success; threads may lose a count, which matters to nobody.
         self._failures = 0
         self._client = httpx.Client(
@@ -81,8 +83,14 @@ class BlockStore:
         return memoryview(content)
 
     def _put_once(self, presigned: Presigned, content: bytes) -> None:
+        headers = httpx.Headers(presigned.headers)
+        # Said before, or the pieces would go as chunks, which no store takes.
+        headers["Content-Length"] = str(len(content))
         response = self._client.request(
-            presigned.method, presigned.url, headers=presigned.headers, content=content
+            presigned.method,
+            presigned.url,
+            headers=headers,
+            content=self._limits.sending(content, stopped=self._stopped),
         )
         # 412: the object is there; whether it is the right one, the server verifies.
         if not response.is_success and response.status_code != 412:
@@ -96,6 +104,7 @@ class BlockStore:
             if response.status_code not in {200, 206}:
                 raise _refusal(response.status_code)
             for part in response.iter_raw():
+                self._limits.down.take(len(part), stopped=self._stopped)
                 if arrived + len(part) > len(content):
                     raise ObjectTrouble("It is longer than the server had said.")
                 content[arrived : arrived + len(part)] = part

@@ -54,8 +54,16 @@ class Watcher:
     root that left and came back needs another watcher.
     """
 
-    def __init__(self, root: pathlib.Path, *, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        root: pathlib.Path,
+        *,
+        on_change: Callable[[], None],
+        ignores: Callable[[Path], bool] = lambda folder: False,
+    ) -> None:
+        """ignores: says of a folder, if none above it is ignored, whether it is."""
         self._root = root
+        self._ignores = ignores
         self._on_change = on_change
         self._lock = threading.Lock()
         self._hints = Hints(everything=True)
@@ -153,6 +161,9 @@ class Watcher:
         stack = [top]
         while stack:
             path = stack.pop()
+            if path and self._ignores(path):
+                # A watch for each folder of build output would cost memory and wake us.
+                continue
             absolute = os.path.join(self._root, *path)  # noqa: PTH118  (names that are no text)
             watch = _libc.inotify_add_watch(self._inotify, os.fsencode(absolute), _WATCHED)
             if watch < 0:

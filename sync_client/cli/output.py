@@ -21,6 +21,7 @@ _STATES = {
     "offline": "Offline",
     "needs_login": "Sign in again",
     "attention": "Needs attention",
+    "paused": "Paused",
 }
 
 

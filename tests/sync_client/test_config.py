@@ -3,12 +3,24 @@
 import json
 import os
 import stat
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sync_client.config import Config, ConfigProblem, Login, Root, Store, config_dir
+from sync_client.config import (
+    Config,
+    ConfigProblem,
+    Deselected,
+    Login,
+    Pause,
+    Root,
+    Store,
+    config_dir,
+)
 from sync_client.errors import NotLinked
+from sync_client.limits import Rates
 
 LOGIN = Login("https://drive.example.org", "alice@example.org", "u1", "d1", "laptop")
 ROOT = Root("r1", "/home/alice/Drive", "/", "n1", "f1")
@@ -40,6 +52,52 @@ def test_login_and_folders_come_back(store):
     again = Store(store.folder)
     assert again.load() == Config(LOGIN, (ROOT,))
     assert again.token() == "secret"
+
+
+def test_what_somebody_has_chosen_comes_back(store):
+    chosen = Config(
+        login=LOGIN,
+        roots=(replace(ROOT, deselected=(Deselected("f2", "Photos/n\udcff"),)),),
+        pause=Pause(until=12.5),
+        rates=Rates(up=10_000),
+        ignore=("*.o", "n\udcff"),
+    )
+    with store.changing():
+        store.save(chosen)
+    assert Store(store.folder).load() == chosen
+
+
+def test_what_an_older_release_wrote_is_read(store):
+    store.sign_in(LOGIN, "secret")
+    path = store.folder / "config.json"
+    document = json.loads(path.read_text())
+    for key in ("pause", "rates", "ignore"):
+        del document[key]
+    path.write_text(json.dumps(document))
+    assert store.load() == Config(LOGIN)
+
+
+def test_a_pause_ends_by_itself():
+    assert Config(pause=Pause()).pause_now() == Pause()
+    assert Config(pause=Pause(until=0)).pause_now() is None
+    assert Config(pause=Pause(until=1e12)).pause_now() == Pause(until=1e12)
+
+
+def test_a_folder_that_is_linked_no_more_keeps_its_stash_for_a_while(store):
+    store.sign_in(LOGIN, "secret")
+    with store.changing():
+        store.put_root(ROOT)
+    now = time.time_ns()
+    for entry in (f"{now}-00000000", f"{now - 8 * 24 * 3600 * 10**9}-00000000"):
+        (store.stash_dir(ROOT) / entry).mkdir(parents=True)
+        (store.stash_dir(ROOT) / entry / "a").write_text("text")
+    store.state_dir(ROOT)
+    store.drop_root(ROOT)
+    store.drop_old_states()
+
+    assert store.load().roots == ()
+    assert not (store.folder / "roots" / "r1").exists()
+    assert [each.name for each in store.stash_dir(ROOT).iterdir()] == [f"{now}-00000000"]
 
 
 def test_only_the_owner_can_read_what_is_there(store):

@@ -15,6 +15,7 @@ from sync_client.api import HttpApi
 from sync_client.chunker import block_hash_of
 from sync_client.errors import ApiProblem, PathProblem, SyncError, Transient, Unreachable
 from sync_client.filesystem import LocalFileSystem, prepare_root
+from sync_client.limits import Limits
 from sync_client.ports import Fetched, FileToFetch, FileToSend, Sent
 from sync_client.system import new_id
 from sync_client.transfer import HttpTransfers
@@ -564,7 +565,7 @@ def test_a_store_that_fails_with_everything_is_in_trouble_itself(monkeypatch):
     monkeypatch.setattr("sync_client.transfer_store.pause_before", lambda attempt: 0.0)
     web = Web()
     web.answers[0] = Answer(503)
-    store = BlockStore(threading.Event())
+    store = BlockStore(threading.Event(), Limits())
     presigned = Presigned("GET", web.url, {})
     for _ in range(23):
         with pytest.raises(ObjectTrouble):

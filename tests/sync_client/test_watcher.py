@@ -108,3 +108,25 @@ def test_a_root_that_is_not_there_is_not_watched_and_says_so(tmp_path: pathlib.P
     assert not watcher.is_complete
     assert watcher.take().everything
     watcher.stop()
+
+
+def test_what_is_ignored_costs_no_watch(tmp_path: pathlib.Path):
+    (tmp_path / "build" / "deep").mkdir(parents=True)
+    (tmp_path / "a").mkdir()
+    noted = threading.Event()
+    watcher = Watcher(tmp_path, on_change=noted.set, ignores=lambda path: path[-1] == "build")
+    watcher.start()
+    try:
+        assert watcher.take().folders == {(), ("a",)}
+        (tmp_path / "a" / "build" / "deep").mkdir(parents=True)
+        found: set[tuple[str, ...]] = set()
+        while ("a",) not in found:
+            assert noted.wait(5)
+            noted.clear()
+            found |= watcher.take().folders
+        (tmp_path / "a" / "build" / "deep" / "file").write_text("x")
+        (tmp_path / "a" / "seen").write_text("x")
+        assert noted.wait(5)
+        assert not any("build" in path for path in found | watcher.take().folders)
+    finally:
+        watcher.stop()
