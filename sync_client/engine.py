@@ -188,6 +188,8 @@ class Engine:
             self._rests = ruling.rest_ns > 0
             if not operations and not self._deselect():
                 break
+            # What is to be done is known now, and may take long.
+            self._bench.on_progress()
             # Gone in the middle, a disk must not look like a folder that was emptied.
             self._fs.check_root()
             self._apply(operations)

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sync_client.api import HttpApi
 from sync_client.config import Login, Root, Store
@@ -14,13 +15,16 @@ from sync_client.filesystem import LocalFileSystem
 from sync_client.limits import Limits
 from sync_client.names import printable
 from sync_client.pending import Status, status_in
-from sync_client.selection import Wishes
+from sync_client.selection import Waiting, Wishes, waiting_in
 from sync_client.system import SystemClock, SystemRandomness
 from sync_client.transfer import HttpTransfers
 from sync_client.transfer_state import TransferState
-from sync_client.trees import Trees
+from sync_client.trees import VIEW, Trees
+from sync_client.view import View, load_view
 
 TREES = "trees.sqlite3"
+
+T = TypeVar("T")
 
 
 class LinkedFolder:
@@ -93,6 +97,36 @@ def last_status(store: Store, root: Root) -> Status:
     except sqlite3.DatabaseError as error:
         # The next sync finds out the same, and begins anew.
         return Status(is_rebuilt=is_damage(error))
+
+
+def last_view(store: Store, root: Root) -> View:
+    """What was followed when a folder was last worked on; all of it if that is not known."""
+    found = _read_last(store, root, lambda connection: _meta(connection, VIEW))
+    return load_view(found)
+
+
+def last_waiting(store: Store, root: Root) -> list[Waiting]:
+    """The deselected folders that had to stay when a folder was last worked on."""
+    return _read_last(store, root, waiting_in) or []
+
+
+def _meta(connection: sqlite3.Connection, key: str) -> str | None:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return row and str(row[0])
+
+
+def _read_last(
+    store: Store, root: Root, read: Callable[[sqlite3.Connection], T | None]
+) -> T | None:
+    path = store.state_dir(root) / TREES
+    if not path.exists():
+        return None
+    try:
+        with read_only(path) as connection:
+            return read(connection)
+    except sqlite3.DatabaseError:
+        # Damaged, or of another release: the next sync says so and begins it anew.
+        return None
 
 
 def link_command(root: Root) -> str:

@@ -1,5 +1,6 @@
 """Link a folder: which ones may be linked, and what stands on both sides afterwards."""
 
+import contextlib
 import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +9,8 @@ from sync_client.api import HttpApi
 from sync_client.config import Config, Login, Root, Store
 from sync_client.errors import ApiProblem, RootMissing, SyncError
 from sync_client.filesystem import MARKER, LocalFileSystem, prepare_root, read_marker
-from sync_client.names import OWN_FOLDER, name_key
+from sync_client.names import OWN_FOLDER, name_key, printable
+from sync_client.ports import Displaced, Why
 from sync_client.system import new_id
 
 
@@ -81,6 +83,55 @@ def _taken(root: Root, remote_path: str) -> Refused:
         f"{remote_path} on the server is already linked with {root.path} (or lies "
         "inside or around it). Choose another one with --path."
     )
+
+
+def linked_root(config: Config, folder: Path) -> Root:
+    """The link of a folder, by its path or that of its link. Raises Refused."""
+    paths = {os.fspath(folder.expanduser().absolute()), os.fspath(folder.expanduser().resolve())}
+    found = next((root for root in config.linked() if root.path in paths), None)
+    if found is None:
+        linked = ", ".join(printable((root.path,)) for root in config.roots)
+        raise Refused(f"{printable((os.fspath(folder),))} is not linked. Linked: {linked}.")
+    return found
+
+
+def root_around(config: Config, path: Path) -> tuple[Root, tuple[str, ...]]:
+    """The linked folder in which a path lies, and where in it. Raises Refused.
+
+    Nothing need be at the path. Links on the way to the linked folder are followed.
+    """
+    absolute = path.expanduser().absolute()
+    for candidate in (Path(os.path.normpath(absolute)), absolute.parent.resolve() / absolute.name):
+        for root in config.linked():
+            if candidate.is_relative_to(root.path):
+                return root, candidate.relative_to(root.path).parts
+    linked = ", ".join(printable((root.path,)) for root in config.roots)
+    raise Refused(f"{printable((os.fspath(path),))} is in no linked folder. Linked: {linked}.")
+
+
+def clear_own_folder(store: Store, root: Root) -> None:
+    """Take what the client had made out of a folder that is linked no more.
+
+    What may be somebody's file goes to the stash; that stays, for its 7 days where it is
+    outside, and until somebody deletes it where it is in the folder.
+    """
+    path = Path(root.path)
+    fs = LocalFileSystem(path, root_id=root.root_id, stash=store.stash_dir(root))
+    try:
+        fs.check_root()
+        for name, signature in fs.staged().items():
+            if name.endswith(".part"):
+                fs.drop_staged(name)
+            else:
+                fs.discard(Displaced(name, signature), (printable((name,)),), why=Why.LEFT_OVER)
+    except (RootMissing, OSError):
+        # The disk is not there, or is another one: nothing of it is ours to touch.
+        return
+    unlink_locally(root)
+    for folder in ("staging", "stash", ""):
+        with contextlib.suppress(OSError):
+            # Not empty: somebody may want what is in it.
+            (path / OWN_FOLDER / folder).rmdir()
 
 
 def unlink_locally(root: Root) -> None:

@@ -15,17 +15,17 @@ def items_at(api: HttpApi, path: str) -> list[dict[str, Any]]:
     names = [name for name in path.split("/") if name]
     folder_id = "root"
     for position, name in enumerate(names):
-        found = next((item for item in _children(api, folder_id) if item["name"] == name), None)
+        found = next((item for item in children_of(api, folder_id) if item["name"] == name), None)
         is_last = position == len(names) - 1
         if found is None or (found["type"] == "file" and not is_last):
             raise SyncError(f"{'/' + '/'.join(names[: position + 1])!r} is not on the server.")
         if found["type"] == "file":
             return [found]
         folder_id = found["folder_id"]
-    return list(_children(api, folder_id))
+    return list(children_of(api, folder_id))
 
 
-def _children(api: HttpApi, folder_id: str) -> Iterator[dict[str, Any]]:
+def children_of(api: HttpApi, folder_id: str) -> Iterator[dict[str, Any]]:
     params = {"limit": "1000"}
     while True:
         page = api.request("GET", f"folders/{folder_id}/children", params=params)

@@ -16,13 +16,14 @@ from sync_client import logs
 from sync_client import status as status_document
 from sync_client.api import HttpApi
 from sync_client.cli.output import Watching, complain, say, status_lines
-from sync_client.config import Config, Store
+from sync_client.config import Config, Root, Store
 from sync_client.control import NotRunning, ask
 from sync_client.daemon import Daemon
 from sync_client.daemon_work import AlreadyRunning, only_one
 from sync_client.errors import Paused, StateDamaged, SyncError
 from sync_client.limits import Limits
 from sync_client.linked import LinkedFolder, last_status
+from sync_client.names import printable
 from sync_client.pending import Status
 from sync_client.status import Exit, State
 
@@ -114,6 +115,18 @@ def stop(store: Store) -> None:
         except AlreadyRunning:
             time.sleep(0.05)
     raise SyncError("The sync client does not stop. See its log: drive log")
+
+
+def wait_until_left(store: Store, root: Root) -> None:
+    """Have the daemon take notice that a folder is linked no more. Raises NotRunning."""
+    ask(store.folder, "reload")
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        roots = ask(store.folder, "status")["status"]["roots"]
+        if printable((root.path,)) not in [each["path"] for each in roots]:
+            return
+        time.sleep(0.05)
+    raise SyncError("The sync client does not let go of the folder. See its log: drive log")
 
 
 def wait_for_daemon(

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sync_client import __version__
-from sync_client.cli import account, daemon, folders, server
+from sync_client.cli import account, daemon, folders, leaving_out, pace, server, stashes
 from sync_client.cli.output import say
 
 app = typer.Typer(
@@ -35,12 +35,20 @@ def drive(
 
 app.command()(account.login)
 app.command()(folders.link)
+app.command()(folders.unlink)
+app.command()(leaving_out.select)
+app.add_typer(leaving_out.ignore)
 app.command()(daemon.start)
 app.command()(daemon.stop)
+app.command()(pace.restart)
+app.command()(pace.pause)
+app.command()(pace.resume)
+app.command()(pace.limit)
 app.command()(daemon.status)
 app.command()(daemon.sync)
 app.command()(daemon.wait)
 app.command()(daemon.confirm_deletes)
+app.add_typer(stashes.stash)
 app.command("ls")(server.list_folder)
 app.command()(daemon.log)
 app.command()(account.logout)

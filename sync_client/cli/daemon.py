@@ -84,7 +84,7 @@ def wait(
     """Wait until all that was written here or committed there before now is synced."""
     from sync_client import running
 
-    seconds = _duration(timeout) if timeout else None
+    seconds = duration(timeout) if timeout else None
     return running.wait_for_daemon(opened_store(), timeout_seconds=seconds)
 
 
@@ -114,7 +114,7 @@ def log(
     show(opened_store().log_path, lines=lines, follow=follow)
 
 
-def _duration(text: str) -> float:
+def duration(text: str) -> float:
     """Seconds of a time like 90, 90s, 10m or 2h."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if not found:

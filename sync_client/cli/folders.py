@@ -29,3 +29,27 @@ def link(
     say(f"Linked {harmless(root.path)} with {harmless(root.remote_path)}.")
     if not tell_daemon("reload"):
         say("Next: drive start")
+
+
+def unlink(
+    folder: Annotated[Path, typer.Argument(help="Folder of this machine that is linked.")],
+) -> None:
+    """Sync a folder no longer. Its files stay, here and on the server."""
+    from sync_client import linking, running
+    from sync_client.control import NotRunning
+    from sync_client.daemon_work import only_one
+
+    store = opened_store()
+    root = linking.linked_root(store.load(), folder)
+    store.drop_root(root)
+    try:
+        running.wait_until_left(store, root)
+    except NotRunning:
+        with only_one(store.folder):
+            store.drop_old_states()
+            linking.clear_own_folder(store, root)
+    else:
+        linking.clear_own_folder(store, root)
+    say(f"Unlinked {harmless(root.path)}. Its files are still here and on the server.")
+    if not store.load().roots:
+        say("Next: drive link FOLDER")
