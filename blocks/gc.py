@@ -19,6 +19,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from blocks import holds, models, objects, references, rewrite
+from blocks.locations import for_the_log
 from blocks.models import (
     Block,
     BlockList,
@@ -223,7 +224,7 @@ def _delete_due(store: ObjectStore, before: datetime, done: Collected) -> None:
         # Looked at once more: whatever a row would be served from is not deleted.
         in_use = _in_use(batch)
         for location in in_use:
-            log.error("Object %s is condemned and in use; it is kept.", location)
+            log.error("Object %s is condemned and in use; it is kept.", for_the_log(location))
         doomed = [location for location in batch if location not in in_use]
         store.delete_all(doomed)
         with block_transaction():

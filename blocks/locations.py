@@ -31,6 +31,14 @@ def is_location(text: str) -> bool:
     return match is not None and match["sha256"].startswith(match["start"])
 
 
+def for_the_log(location: str) -> str:
+    """A location with the first 12 digits of its hash, which is all that a log may hold.
+
+    The uuid at its end tells the object from all others.
+    """
+    return re.sub("([0-9a-f]{12})[0-9a-f]{52}", r"\1…", location)
+
+
 def check_hash(block_hash: str) -> None:
     """Raises InvalidRequest for what is not a SHA-256 in lower-case hex."""
     if not is_sha256(block_hash):

@@ -17,7 +17,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from blocks import objects, references
-from blocks.locations import block_location, pack_location
+from blocks.locations import block_location, for_the_log, pack_location
 from blocks.models import Block, BlockState, BlockUpload, StoredObject
 from blocks.storage import ObjectStore
 from blocks.transactions import block_transaction
@@ -75,7 +75,7 @@ def rewrite_all(store: ObjectStore, *, limit: int | None = None) -> Rewritten:
         try:
             rewrite(store, location, done)
         except ServiceUnavailable as error:
-            log.warning("Object %s is rewritten later: %s", location, error)
+            log.warning("Object %s is rewritten later: %s", for_the_log(location), error)
             failures += 1
             if failures == MAX_FAILURES:
                 break
@@ -96,7 +96,7 @@ def rewrite(store: ObjectStore, location: str, done: Rewritten) -> None:
     living = _living(location)
     found = _read(store, location, living)
     if len(found) < len(living):
-        log.error("Object %s holds other bytes than its rows say.", location)
+        log.error("Object %s holds other bytes than its rows say.", for_the_log(location))
         StoredObject.objects.filter(pk=location).update(last_verified_at=None)
     if not found:
         return
@@ -109,7 +109,7 @@ def rewrite(store: ObjectStore, location: str, done: Rewritten) -> None:
     store.write(copy.s3_location, data, sha256=copy.sha256)
     # Read back, whatever the store promises: the old copy is given up for this one.
     if store.read(copy.s3_location) != data:
-        log.error("The copy of object %s does not read back.", location)
+        log.error("The copy of object %s does not read back.", for_the_log(location))
         return
     _move(location, moving, copy, done)
 

@@ -18,6 +18,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from blocks import references
+from blocks.locations import for_the_log
 from blocks.models import Block, BlockState, FileVersionBlock, ListState, StoredObject
 from blocks.storage import ObjectStore
 from blocks.transactions import block_transaction, chunks, outside_transactions
@@ -139,7 +140,7 @@ def _scrub(
         done.size_bytes += size_bytes
         hurt = _record(location, rows, wrong, done)
         if hurt:
-            log.error("Object %s is damaged: %s", location, detail)
+            log.error("Object %s is damaged: %s", for_the_log(location), detail)
             yield Damage(location, hurt, detail)
 
 
@@ -272,7 +273,7 @@ def _find_lost(store: ObjectStore, done: Scrubbed) -> Iterator[Damage]:
             done.object_count += 1
             done.block_count += len(rows)
             if hurt := _record(location, rows, wrong, done):
-                log.error("Object %s is damaged: %s", location, detail)
+                log.error("Object %s is damaged: %s", for_the_log(location), detail)
                 yield Damage(location, hurt, detail)
         last = page[-1][0]
 

@@ -17,6 +17,7 @@ from django.conf import settings
 from django.core.files.storage import FileSystemStorage
 
 from blocks import disk
+from blocks.locations import for_the_log
 from blocks.presign import LocalPresigner, LocalRequest, checksum_header, range_header
 from blocks.service import SignedRequest
 from drive_project.common.errors import ObjectExists, ServiceUnavailable
@@ -147,7 +148,7 @@ class LocalObjectStore:
             if error.errno != errno.EIO:
                 raise ServiceUnavailable("The folder of the blocks cannot be read.") from error
             # The disk itself says that it has lost them; other objects may be fine.
-            log.error("The disk cannot read object %s.", location)
+            log.error("The disk cannot read object %s.", for_the_log(location))
             return b""
 
     def write(self, location: str, data: bytes, *, sha256: str) -> None:

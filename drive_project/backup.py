@@ -51,6 +51,8 @@ def make(folder: Path, *, store: ObjectStore, say: Callable[[str], object]) -> M
     What an earlier backup needs is kept until this one is complete. say: is told of each
     step. Raises NotUsable, HoldLost, and ServiceUnavailable when the store does not answer.
     """
+    if folder.resolve().is_relative_to(Path(settings.DATA_DIR).resolve()):
+        raise NotUsable(f"{folder} is inside the data folder, and would be lost with it.")
     archive = Archive(folder)
     archive.prepare()
     with _alone(archive), _held() as renew:

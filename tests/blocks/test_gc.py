@@ -362,10 +362,9 @@ def test_the_command_and_the_tasks(laptop: Device, blocks_dir: Path) -> None:
         }
         assert json.loads(run("--dry-run", "--json", "--grace", "0")) == expected
         assert "3 objects deleted: 900000 bytes freed." in run("--grace", "0")
-        with pytest.raises(CommandError):
-            run("--grace", "-1")
-        with pytest.raises(CommandError):
-            run("--grace", "soon")
+        for wrong in ("-1", "soon", "1.5", "9" * 30):
+            with pytest.raises(CommandError, match="whole number of seconds"):
+                run("--grace", wrong)
     finally:
         get_object_store.cache_clear()
 

@@ -69,7 +69,7 @@ def test_what_is_whole_stays_as_it_is(laptop: Device, store: LocalObjectStore) -
 
 
 def test_flipped_shortened_lengthened_and_lost_objects_are_found(
-    laptop: Device, store: LocalObjectStore, place: Place
+    laptop: Device, store: LocalObjectStore, place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     blocks = [*BIG, b"fine" * 100_000]
     laptop.upload(blocks)
@@ -82,6 +82,9 @@ def test_flipped_shortened_lengthened_and_lost_objects_are_found(
     assert {each.block_hashes for each in found} == {(sha256(data),) for data in BIG}
     assert damaged() == {sha256(data) for data in BIG}
     assert (done.object_count, done.damaged_count) == (4, 3)
+    for data in BIG:
+        assert f"{sha256(data)[:12]}…/{place.of(data).name} is damaged" in caplog.text
+        assert sha256(data) not in caplog.text
     with place.of(blocks[3]).open("ab") as file:
         file.write(b"more")
     assert sha256(blocks[3]) in {name for each in run(store)[0] for name in each.block_hashes}

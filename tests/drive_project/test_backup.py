@@ -328,6 +328,16 @@ def test_a_folder_of_something_else_is_left_alone(uploader: Uploader, tmp_path: 
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
 
 
+def test_a_backup_does_not_lie_in_what_it_is_a_copy_of(uploader: Uploader) -> None:
+    inside = Path(settings.DATA_DIR) / "copies" / "backup"
+
+    with pytest.raises(CommandError, match="inside the data folder") as error:
+        make(inside)
+
+    assert error.value.returncode == 2
+    assert not inside.parent.exists()
+
+
 def test_the_wrong_kind_of_database_is_said(uploader: Uploader, tmp_path: Path) -> None:
     make(tmp_path / "backup")
     manifest = check(Archive(tmp_path / "backup"))

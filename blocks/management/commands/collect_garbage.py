@@ -7,6 +7,8 @@ a database or a store that does not answer; what it did before that is done.
 """
 
 import json
+import re
+from argparse import ArgumentTypeError
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -65,7 +67,6 @@ class Command(BaseCommand):
 
 
 def _seconds(text: str) -> timedelta:
-    value = timedelta(seconds=int(text))
-    if value < timedelta():
-        raise ValueError(text)
-    return value
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise ArgumentTypeError(f"{text!r} is no whole number of seconds")
+    return timedelta(seconds=int(text))
