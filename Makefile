@@ -64,6 +64,7 @@ soak: environment-dev ## Long runs on PostgreSQL and S3: thousands of commits be
 .PHONY: bench
 bench: environment-dev ## Measure the paths whose speed was promised
 	$(RUN) -m tests.bench
+	$(RUN) -m tests.bench_client
 	$(RUN) -m tests.bench_rpc
 	$(RUN) -m tests.bench_blocks
 	$(RUN) -m tests.bench_blocks --postgres

@@ -43,7 +43,7 @@ RECORD_EVERY = 100
 # So many downloads get their place while they are held open together.
 HELD_FILES = 200
 
-# A file is sent once nobody has written to it for so long.
+# A file is sent once nobody has written to it for so long, or once its writer has closed it.
 SETTLE_NS = 300_000_000
 
 # Downloads leave so much of the disk free.
@@ -100,12 +100,16 @@ def _upload_chunk(bench: Workbench, operations: list[Operation]) -> None:
 
 
 def _let_settle(bench: Workbench, operations: list[Operation]) -> None:
-    """Wait, once for all, until no file was written in this moment."""
+    """Wait, once for all, until no file was written in this moment, unless it was closed."""
     now = bench.clock.now_ns()
     youngest = SETTLE_NS
     for operation in operations:
         local = bench.trees.local(operation.node)
-        if local is not None and 0 <= now - local.signature.mtime_ns < youngest:
+        if (
+            local is not None
+            and 0 <= now - local.signature.mtime_ns < youngest
+            and bench.trees.path_of(local.local_id) not in bench.closed
+        ):
             youngest = now - local.signature.mtime_ns
     if youngest < SETTLE_NS:
         bench.clock.sleep((SETTLE_NS - youngest) / 1e9)

@@ -17,7 +17,9 @@ from sync_client.system import jitter
 from sync_client.view import View
 from sync_client.watcher import Hints, Watcher
 
-# Changes that come in a burst are looked at together.
+# Changes that come in a burst are looked at together: once nothing more came for the shorter
+# time, at the latest after the longer one.
+QUIET_SECONDS = 0.05
 DEBOUNCE_SECONDS = 0.2
 PULL_EVERY_SECONDS = 240.0
 RESCAN_EVERY_SECONDS = 900.0
@@ -128,9 +130,11 @@ class Work:
         """Whether there is a reason for a cycle now."""
         now = time.monotonic()
         if self._take_hints():
-            # More of the same burst is on its way.
-            interrupt.wait(DEBOUNCE_SECONDS)
-            self._take_hints()
+            # More of the same burst may be on its way.
+            until = now + DEBOUNCE_SECONDS
+            while not interrupt.wait(QUIET_SECONDS) and self._take_hints():
+                if time.monotonic() >= until:
+                    break
         self._hints.everything |= now >= self._next_rescan_at
         self._pull |= now >= self._next_pull_at
         is_due = self._due_at is not None and now >= self._due_at
@@ -147,7 +151,9 @@ class Work:
             self._watcher = _watch(Path(self.folder.root.path), self._on_change, self._rules)
             self._hints.everything = True
         hints, pull, asked = self._hints, self._pull, self._asked
-        result = self.folder.engine.cycle(dirty=hints.folders, rescan=hints.everything, pull=pull)
+        result = self.folder.engine.cycle(
+            dirty=hints.folders, closed=hints.closed, rescan=hints.everything, pull=pull
+        )
         status = self.folder.engine.status()
         now = time.monotonic()
         self._hints, self._pull = Hints(), False
@@ -220,8 +226,7 @@ class Work:
 
     def _take_hints(self) -> bool:
         found = self._watcher.take() if self._watcher else Hints()
-        self._hints.folders |= found.folders
-        self._hints.everything |= found.everything
+        self._hints.add(found)
         return bool(found)
 
 

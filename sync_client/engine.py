@@ -7,7 +7,7 @@ Who calls it, and when, is the daemon's business.
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from sync_client import (
@@ -119,16 +119,23 @@ class Engine:
         )
 
     def cycle(
-        self, *, dirty: set[Path] | None = None, rescan: bool = False, pull: bool = True
+        self,
+        *,
+        dirty: set[Path] | None = None,
+        closed: Set[Path] = frozenset(),
+        rescan: bool = False,
+        pull: bool = True,
     ) -> CycleResult:
         """Look, plan and apply until nothing is ready.
 
-        dirty: folders in which the disk changed; rescan: look at all of it; pull: ask the
+        dirty: folders in which the disk changed; closed: files whose writers have closed them,
+        so that nobody has to wait whether they write on; rescan: look at all of it; pull: ask the
         server for changes first. The first cycle of a process does all three. Raises
         Transient (again later, nothing is lost), MustStop (the user has to act) and
         StateDamaged (open it again: it begins anew).
         """
         with state_errors(self._trees.database.path):
+            self._bench.closed = closed
             return self._cycle(dirty or set(), rescan=rescan, pull=pull)
 
     def _cycle(self, dirty: set[Path], *, rescan: bool, pull: bool) -> CycleResult:

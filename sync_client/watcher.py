@@ -35,13 +35,26 @@ _EVENT = struct.Struct("@iIII")
 
 @dataclass(slots=True)
 class Hints:
-    """What to look at. `everything`: the set may be incomplete, scan the whole folder."""
+    """What to look at. `everything`: the set may be incomplete, scan the whole folder.
+
+    closed: files that were closed after writing, or moved here, and not written to since:
+    there is nothing to wait for. written: files that were written to and not closed since.
+    """
 
     folders: set[Path] = field(default_factory=set)
     everything: bool = False
+    closed: set[Path] = field(default_factory=set)
+    written: set[Path] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         return self.everything or bool(self.folders)
+
+    def add(self, later: "Hints") -> None:
+        """Take in what was noted after these."""
+        self.folders |= later.folders
+        self.everything |= later.everything
+        self.closed = (self.closed - later.written) | later.closed
+        self.written = (self.written - later.closed) | later.written
 
 
 class Watcher:
@@ -148,13 +161,29 @@ class Watcher:
                 self._forget_tree(below)
             if mask & (IN_MOVED_TO | IN_CREATE):
                 self._watch_tree(below)
+        elif mask & (IN_CLOSE_WRITE | IN_MOVED_TO):
+            self._add(path, closed=(*path, name))
+            return True
+        elif mask & IN_MODIFY:
+            self._add(path, written=(*path, name))
+            return True
         self._add(path)
         return True
 
-    def _add(self, *folders: Path, everything: bool = False) -> None:
+    def _add(
+        self,
+        *folders: Path,
+        everything: bool = False,
+        closed: Path | None = None,
+        written: Path | None = None,
+    ) -> None:
+        later = Hints(set(folders), everything)
+        if closed is not None:
+            later.closed.add(closed)
+        if written is not None:
+            later.written.add(written)
         with self._lock:
-            self._hints.folders.update(folders)
-            self._hints.everything |= everything
+            self._hints.add(later)
 
     def _watch_tree(self, top: Path) -> None:
         """Watch a folder and all below. Each is noted: it may have filled before its watch."""

@@ -1,7 +1,7 @@
 """What the parts of apply share: the ports, the books, and what a round has brought up."""
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
 from sync_client.conflicts import conflict_name
@@ -52,6 +52,8 @@ class Workbench:
     randomness: Randomness
     device_name: str
     on_progress: Callable[[], None]
+    # Files that nobody has open for writing, as far as the watcher can tell.
+    closed: Set[Path] = frozenset()
     # Folders in which something was not as Local has it.
     rescan: set[Path] = field(default_factory=set)
     # Whether the server has news, ours included.

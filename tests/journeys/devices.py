@@ -46,10 +46,13 @@ def tree_of(folder: Path) -> dict[str, SyncedFile | None]:
 class Device:
     """One computer: its settings, its folder, and its sync client in the foreground."""
 
-    def __init__(self, name: str, home: Path, server: RunningDrive) -> None:
+    def __init__(
+        self, name: str, home: Path, server: RunningDrive, *, url: str | None = None
+    ) -> None:
+        """url: where the server is for this device, if something stands between."""
         self.name = name
         self.folder = home / name / "Drive"
-        self._server = server
+        self._url = url or server.url
         self._home = home / name
         self._home.mkdir()
         self._environment = {
@@ -80,7 +83,7 @@ class Device:
 
     def sign_in_and_link(self, email: str) -> None:
         self.do(
-            *("login", self._server.url, "--email", email),
+            *("login", self._url, "--email", email),
             *("--password-stdin", "--device", self.name),
             stdin=f"{PASSWORD}\n",
         )

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import httpx
 
@@ -47,13 +48,21 @@ class Proxy:
             def log_message(self, *args):
                 pass
 
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *args: Any) -> None:
+                # A long poll that is under way at the end.
+                if not proxy._is_closed:
+                    super().handle_error(*args)
+
+        self._is_closed = False
         self._client = client
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self) -> None:
+        self._is_closed = True
         self._server.shutdown()
         self._server.server_close()
         self._client.close()

@@ -120,6 +120,43 @@ def test_a_renamed_folder_costs_one_request_and_no_bytes(
     assert phone.tree() == laptop.tree()
 
 
+def test_only_files_that_may_be_open_for_writing_are_waited_for(laptop: Device, monkeypatch):
+    laptop.sync()
+
+    def written(name: str) -> None:
+        """A file that was written in this very moment, however slow the machine is."""
+        (laptop.root / name).write_text(name)
+        moment = (laptop.root / name).stat().st_mtime_ns
+        laptop.clock.ahead_ns = 0
+        monkeypatch.setattr(laptop.clock, "now_ns", lambda: moment + laptop.clock.ahead_ns)
+
+    written("closed")
+    laptop.engine.cycle(dirty={()}, closed={("closed",)})
+    assert laptop.server.find("closed")
+    assert laptop.clock.ahead_ns == 0
+    written("perhaps open")
+    laptop.engine.cycle(dirty={()})
+    assert laptop.server.find("perhaps open")
+    assert laptop.clock.ahead_ns > 0
+
+
+def test_a_writer_that_nobody_noticed_spoils_no_version(laptop: Device, server: FakeServer):
+    laptop.sync()
+    file = laptop.root / "a"
+    file.write_text("begun")
+
+    def write_on(moment: str) -> None:
+        if moment == "before send":
+            file.write_text("begun, and written on")
+            laptop.fault = lambda _: None
+
+    laptop.fault = write_on
+    laptop.engine.cycle(dirty={()}, closed={("a",)})
+    assert server.every_content() == set()
+    laptop.sync()
+    assert server.every_content() == {b"begun, and written on"}
+
+
 def test_a_file_keeps_its_id_when_a_program_saves_by_renaming(laptop: Device, server: FakeServer):
     (laptop.root / "report").write_text("first")
     laptop.sync()

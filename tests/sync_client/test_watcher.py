@@ -26,8 +26,7 @@ def watched(tmp_path: pathlib.Path):
             assert noted.wait(5), f"nothing more after {total}"
             noted.clear()
             hints = watcher.take()
-            total.folders |= hints.folders
-            total.everything |= hints.everything
+            total.add(hints)
             if (until in total.folders) if until is not None else total.everything:
                 return total
         raise AssertionError(total)
@@ -47,6 +46,32 @@ def test_a_write_names_its_folder(watched):
     root, seen, _ = watched
     (root / "a" / "b" / "file").write_text("x")
     assert not seen(until=("a", "b")).everything
+
+
+def test_a_file_counts_as_closed_until_somebody_writes_to_it_again(watched, tmp_path_factory):
+    root, seen, _ = watched
+    with (root / "file").open("w") as file:
+        file.write("x")
+        file.flush()
+        # Another folder's change comes after it in the kernel's queue.
+        (root / "a" / "one").mkdir()
+        hints = seen(until=("a",))
+        assert (hints.written, hints.closed) == ({("file",)}, set())
+        with (root / "file").open("a") as other:
+            other.write("y")
+        (root / "a" / "two").mkdir()
+        hints.add(seen(until=("a",)))
+        assert (hints.written, hints.closed) == (set(), {("file",)})
+        file.write("z")
+        file.flush()
+        (root / "a" / "three").mkdir()
+        hints.add(seen(until=("a",)))
+        assert (hints.written, hints.closed) == ({("file",)}, set())
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "file"
+    elsewhere.write_text("x")
+    elsewhere.rename(root / "moved in")
+    (root / "a" / "four").mkdir()
+    assert ("moved in",) in seen(until=("a",)).closed
 
 
 def test_a_new_folder_is_watched_with_all_that_it_came_with(watched, tmp_path_factory):
