@@ -205,7 +205,8 @@ def main() -> None:
             for device in (laptop, phone):
                 device.sign_in_and_link(EMAIL)
                 device.start()
-            measure_changes(laptop, phone, chosen.changes)
+            if chosen.changes:
+                measure_changes(laptop, phone, chosen.changes)
             counted.sign_in_and_link(EMAIL)
             counted.start()
             counted.wait()
