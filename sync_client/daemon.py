@@ -172,6 +172,7 @@ class Daemon:
                 account=self._account,
                 is_connected=self._is_connected(),
                 statuses=[work.status for work in self._works],
+                watched=[work.is_watched for work in self._works],
             )
 
     def moved_bytes(self) -> dict[str, int]:

@@ -144,9 +144,10 @@ class Work:
 
     def cycle(self) -> None:
         """Run the engine. Raises what it raises; then all is still to be done."""
+        # Also of a disk that came in the place of another.
+        self.folder.check_root()
         if self._watcher is None:
             # Before the scan, so that nothing happens between the two; on the root itself.
-            self.folder.check_root()
             self._rules = self.folder.engine.view.rules
             self._watcher = _watch(Path(self.folder.root.path), self._on_change, self._rules)
             self._hints.everything = True
@@ -175,14 +176,18 @@ class Work:
             self.pulled_at = now
             self._next_pull_at = now + jitter(PULL_EVERY_SECONDS)
         if hints.everything:
-            is_watched = self._watcher is not None and self._watcher.is_complete
             self._next_rescan_at = now + jitter(
-                RESCAN_EVERY_SECONDS if is_watched else RESCAN_UNWATCHED_SECONDS
+                RESCAN_EVERY_SECONDS if self.is_watched else RESCAN_UNWATCHED_SECONDS
             )
         retry_after = result.retry_after
         self._due_at = (
             None if retry_after is None else now + max(retry_after, SHORTEST_PAUSE_SECONDS)
         )
+
+    @property
+    def is_watched(self) -> bool | None:
+        """Whether each change is noticed at once; None where nobody looks at present."""
+        return None if self._watcher is None else self._watcher.is_complete
 
     def suspend(self, trouble: MustStop) -> None:
         """No cycle before the user has acted; look now and then whether that is so."""
@@ -241,4 +246,6 @@ def _watch(root: Path, on_change: Callable[[], None], rules: Rules) -> Watcher |
         # Regular scans find the changes then.
         logger.warning("changes cannot be watched: %s", error.strerror)
         return None
+    if not watcher.is_complete:
+        logger.warning("not all folders can be watched: fs.inotify.max_user_watches is too low")
     return watcher

@@ -4,6 +4,7 @@ Everything it knows is in the trees; it may be killed at any moment and begins a
 Who calls it, and when, is the daemon's business.
 """
 
+import errno
 import logging
 import math
 from collections import Counter
@@ -134,9 +135,19 @@ class Engine:
         Transient (again later, nothing is lost), MustStop (the user has to act) and
         StateDamaged (open it again: it begins anew).
         """
-        with state_errors(self._trees.database.path):
-            self._bench.closed = closed
-            return self._cycle(dirty or set(), rescan=rescan, pull=pull)
+        try:
+            with state_errors(self._trees.database.path):
+                self._bench.closed = closed
+                return self._cycle(dirty or set(), rescan=rescan, pull=pull)
+        except OSError as error:
+            # In the middle of a step, perhaps: what a crash would have left is to be finished.
+            self._has_recovered = False
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise MustStop(
+                    "There is no space left on the disk of the linked folder.",
+                    next_step="Free some space.",
+                ) from error
+            raise
 
     def _cycle(self, dirty: set[Path], *, rescan: bool, pull: bool) -> CycleResult:
         self._fs.check_root()

@@ -15,6 +15,7 @@ from sync_client.filesystem import LocalFileSystem
 from sync_client.limits import Limits
 from sync_client.names import printable
 from sync_client.pending import Status, status_in
+from sync_client.root_lock import RootLock
 from sync_client.selection import Waiting, Wishes, waiting_in
 from sync_client.system import SystemClock, SystemRandomness
 from sync_client.transfer import HttpTransfers
@@ -48,6 +49,7 @@ class LinkedFolder:
         self._fs = fs = LocalFileSystem(
             Path(root.path), root_id=root.root_id, stash=store.stash_dir(root)
         )
+        self._lock = RootLock(Path(root.path))
         with state_errors(state / TREES):
             self._trees = Trees(state / TREES, root=_remote_root(root))
         self._transfers = HttpTransfers(
@@ -71,8 +73,10 @@ class LinkedFolder:
         )
 
     def check_root(self) -> None:
-        """Raises RootMissing unless the folder is there, with its marker."""
+        """Hold the right to work on the folder. Raises RootMissing unless it is there, with its
+        marker, and InUse."""
         self._fs.check_root()
+        self._lock.claim()
 
     def stop(self) -> None:
         """End a running cycle soon; from any thread."""
@@ -81,6 +85,7 @@ class LinkedFolder:
     def close(self) -> None:
         self._transfers.close()
         self._trees.database.close()
+        self._lock.release()
 
 
 def last_status(store: Store, root: Root) -> Status:

@@ -101,8 +101,12 @@ def document(
     account: dict[str, Any],
     is_connected: bool,
     statuses: Sequence[Status],
+    watched: Sequence[bool | None] = (),
 ) -> dict[str, Any]:
-    """The status as programs read it. Schema 1 only grows."""
+    """The status as programs read it. Schema 1 only grows.
+
+    watched: of each folder, whether each change is noticed at once; None where none is.
+    """
     login, pause = config.login, config.pause_now()
     problems = [
         {"path": problem.path, "code": problem.code, "message": problem.message}
@@ -126,8 +130,12 @@ def document(
         },
         "server": {"url": login.server_url if login else None, "connected": is_connected},
         "roots": [
-            {"path": printable((root.path,)), "remote_path": root.remote_path}
-            for root in config.roots
+            {
+                "path": printable((root.path,)),
+                "remote_path": root.remote_path,
+                "watched": watched[number] if number < len(watched) else None,
+            }
+            for number, root in enumerate(config.roots)
         ],
         "pending": {
             "up_files": sum(status.up_files for status in statuses),

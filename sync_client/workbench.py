@@ -1,6 +1,7 @@
 """What the parts of apply share: the ports, the books, and what a round has brought up."""
 
 import datetime
+import zlib
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
@@ -83,7 +84,9 @@ class Workbench:
         attempts = self._attempts[_subject(operation)] = (
             self._attempts.get(_subject(operation), 0) + 1
         )
-        pause_ns = min(FIRST_RETRY_NS << min(attempts - 1, 20), LONGEST_RETRY_NS)
+        pause_ns = self._jittered(
+            min(FIRST_RETRY_NS << min(attempts - 1, 20), LONGEST_RETRY_NS), operation
+        )
         # A server that starts again may answer with half a block, too.
         is_listed = attempts >= LISTED_FROM
         self.trees.postpone(
@@ -93,6 +96,12 @@ class Workbench:
             code=code if is_listed else None,
             message=message if is_listed else None,
         )
+
+    def _jittered(self, pause_ns: int, operation: Operation) -> int:
+        """Between three quarters of a pause and all of it: neither the files of a device nor
+        the devices come back all at one moment. Without chance, so that a run can be replayed."""
+        seed = f"{self.device_name} {_subject(operation)} {pause_ns}".encode()
+        return pause_ns * (768 + zlib.crc32(seed) % 257) // 1024
 
     def taken(self, operation: Operation) -> None:
         """The name is taken on the disk, although nothing that we know of has it.

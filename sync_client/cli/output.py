@@ -97,6 +97,9 @@ def status_lines(document: dict[str, Any]) -> list[str]:
         lines.append(f"Server   {server['url']}  {connected}")
     for root in document["roots"]:
         lines.append(f"Folder   {harmless(root['path'])}  =  {harmless(root['remote_path'])}")
+        if root.get("watched") is False:
+            lines.append("  Changes are looked for once a minute: too few inotify watches.")
+            lines.append("  next: raise fs.inotify.max_user_watches (sysctl), then drive restart")
     if document["conflicts"]:
         noun = "conflicted copy" if document["conflicts"] == 1 else "conflicted copies"
         lines.append(f"Conflicts  {document['conflicts']} {noun}: keep what you want of each")

@@ -1,5 +1,6 @@
 """One engine, or two, on real folders: each case is what a person would see."""
 
+import errno
 import os
 import pathlib
 import shutil
@@ -1275,3 +1276,72 @@ def test_what_a_deletion_took_away_is_in_the_stash_for_a_week(laptop: Device, se
     laptop.clock.ahead_ns += 8 * 24 * 3600 * 1_000_000_000
     laptop.sync()
     assert {each.name for each in stash.iterdir()} == {"note", "123-old"}
+
+
+# What the disk may hold, and refuse
+
+
+def test_a_step_that_the_disk_broke_off_is_finished_by_the_next_cycle(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    (laptop.root / "a").write_text("first")
+    settle(laptop)
+    server.put("a", content=b"second")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(laptop.fs, "discard", full)
+    with pytest.raises(MustStop, match="no space") as caught:
+        laptop.sync()
+    assert caught.value.next_step == "Free some space."
+
+    monkeypatch.undo()
+    settle(laptop)
+    assert laptop.tree() == server.tree() == {("a",): b"second"}
+    assert [each.path for each in laptop.fs.stashed()] == [("a",)]
+    assert laptop.fs.staged() == {}
+
+
+def test_two_names_of_one_file_are_two_files(laptop: Device, phone: Device, server: FakeServer):
+    (laptop.root / "a").write_text("first")
+    (laptop.root / "b").hardlink_to(laptop.root / "a")
+    settle(laptop, phone)
+    assert phone.tree() == {("a",): b"first", ("b",): b"first"}
+
+    (laptop.root / "a").write_text("written through both names")
+    settle(laptop, phone)
+    assert set(phone.tree().values()) == {b"written through both names"}
+
+    (phone.root / "a").write_text("only one, there")
+    settle(phone, laptop)
+    assert laptop.tree() == server.tree()
+    assert laptop.tree()[("b",)] == b"written through both names"
+
+    (laptop.root / "b").rename(laptop.root / "c")
+    (laptop.root / "a").unlink()
+    settle(laptop, phone)
+    assert phone.tree() == server.tree() == {("c",): b"written through both names"}
+
+
+def test_a_file_with_holes_arrives_as_its_content(laptop: Device, phone: Device):
+    with (laptop.root / "sparse").open("wb") as file:
+        file.seek(3_000_000)
+        file.write(b"end")
+    settle(laptop, phone)
+    assert (phone.root / "sparse").read_bytes() == bytes(3_000_000) + b"end"
+
+
+def test_the_longest_names_there_are(laptop: Device, phone: Device):
+    names = ["x" * 255, "ü" * 127 + "x", "a" * 251 + ".txt"]
+    for name in names:
+        (laptop.root / name).write_text(name)
+    settle(laptop, phone)
+    for device in (laptop, phone):
+        for name in names:
+            (device.root / name).write_text(f"{device.name} {name}")
+    settle(laptop, phone)
+
+    assert laptop.tree() == phone.tree()
+    assert len(phone.tree()) == 2 * len(names)
+    assert all(len(path[-1].encode()) <= 255 for path in phone.tree())
