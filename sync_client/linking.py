@@ -10,7 +10,7 @@ from sync_client.config import Config, Login, Root, Store
 from sync_client.errors import ApiProblem, RootMissing, SyncError
 from sync_client.filesystem import MARKER, LocalFileSystem, prepare_root, read_marker
 from sync_client.names import OWN_FOLDER, name_key, printable
-from sync_client.ports import Displaced, Why
+from sync_client.ports import Api, Displaced, Why
 from sync_client.system import new_id
 
 
@@ -208,9 +208,7 @@ def remote_names(remote: str) -> tuple[str, ...]:
     return names
 
 
-def remote_folder(
-    api: HttpApi, names: tuple[str, ...], others: Sequence[Root] = ()
-) -> dict[str, str]:
+def remote_folder(api: Api, names: tuple[str, ...], others: Sequence[Root] = ()) -> dict[str, str]:
     """The folder of the server with this path; what is missing of it is made.
 
     Raises Refused where it turns out to be at, inside or around one that is linked, such as
@@ -239,12 +237,12 @@ def remote_folder(
             if folder["folder_id"] == root.folder_id:
                 raise _taken(root, remote_path)
     for root in others:
-        if folder["folder_id"] in _above(api, root.folder_id):
+        if folder["folder_id"] in above(api, root.folder_id):
             raise _taken(root, remote_path)
     return {"namespace_id": folder["namespace_id"], "folder_id": folder["folder_id"]}
 
 
-def _above(api: HttpApi, folder_id: str) -> Iterator[str]:
+def above(api: Api, folder_id: str) -> Iterator[str]:
     """The folders of the server in which this one lies, from the nearest; none if it is gone."""
     here: str | None = folder_id
     while here is not None:

@@ -13,6 +13,7 @@ from sync_client.ports import Kind, Signature
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
+AT_FDCWD = -100
 AT_SYMLINK_NOFOLLOW = 0x100
 AT_NO_AUTOMOUNT = 0x800
 AT_EMPTY_PATH = 0x1000

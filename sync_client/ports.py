@@ -79,7 +79,29 @@ class Why(StrEnum):
     UNKNOWN = "unknown"  # removed by an older release, which did not say
 
 
-class FileSystem(Protocol):
+class Contents(Protocol):
+    """What transfers need of a place on the disk: files to read, and new ones to assemble.
+
+    Raises as FileSystem does.
+    """
+
+    def observe(self, path: Path) -> Observation | None:
+        """One entry; None where nothing is. Raises PathProblem where it cannot be told."""
+
+    def open_blocks(self, path: Path) -> Iterator[tuple[bytes, Signature]]:
+        """The file's content as blocks (docs/protocol.md), each with the signature at opening.
+
+        Raises PathProblem `changed-while-reading` when the signature is another at the end.
+        """
+
+    def read_at(self, path: Path, offset: int, length: int) -> bytes:
+        """Bytes of a file, for the reuse of local blocks; may be short."""
+
+    def stage(self, name: str) -> "StagedFile":
+        """A file under the staging folder, continued where it was left if it exists."""
+
+
+class FileSystem(Contents, Protocol):
     """One linked folder. Never follows a symlink below the root, never leaves the root.
 
     Raises PathProblem for what concerns one path, RootMissing when root or marker is gone,
@@ -99,26 +121,11 @@ class FileSystem(Protocol):
     def listdir(self, path: Path) -> list[Observation]:
         """The entries of a folder, without the client's own. Raises PathProblem if unreadable."""
 
-    def observe(self, path: Path) -> Observation | None:
-        """One entry; None where nothing is. Raises PathProblem where it cannot be told."""
-
     def content_hash(self, path: Path) -> tuple[str, Signature]:
         """SHA-256 of a file's content, and the signature it had before and after.
 
         Raises PathProblem `changed-while-reading` when they differ.
         """
-
-    def open_blocks(self, path: Path) -> Iterator[tuple[bytes, Signature]]:
-        """The file's content as blocks (docs/protocol.md), each with the signature at opening.
-
-        Raises PathProblem `changed-while-reading` when the signature is another at the end.
-        """
-
-    def read_at(self, path: Path, offset: int, length: int) -> bytes:
-        """Bytes of a file, for the reuse of local blocks; may be short."""
-
-    def stage(self, name: str) -> "StagedFile":
-        """A file under the staging folder, continued where it was left if it exists."""
 
     def staged(self) -> dict[str, Signature]:
         """What lies in staging, by name."""
@@ -249,6 +256,8 @@ class FileToSend:
     base_version_id: str | None
     parent_folder_id: str
     name: str
+    # What the server does where somebody was quicker: conflict_copy, or fail.
+    on_conflict: str = "conflict_copy"
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ def wait_for_daemon(
         answer = ask(store.folder, "status")
         return answer["status"]["pending"], answer["moved_bytes"]
 
-    answer = _while_watching(
+    answer = while_watching(
         lambda: ask(store.folder, "wait", timeout_seconds=None, **details), look, end=lambda: None
     )
     return _report(Exit(answer["exit_code"]), answer["status"])
@@ -202,7 +202,7 @@ def _sync_once(store: Store) -> int:
                 folder.stop()
 
         try:
-            is_settled = _while_watching(work, look, end=end)
+            is_settled = while_watching(work, look, end=end)
         finally:
             end()
             for folder in folders:
@@ -282,7 +282,7 @@ def _settle(folder: LinkedFolder, interrupt: threading.Event) -> bool:
     return result.is_settled
 
 
-def _while_watching(
+def while_watching(
     work: Callable[[], T],
     look: Callable[[], tuple[dict[str, int], dict[str, int]]],
     *,

@@ -11,8 +11,8 @@ from sync_client.errors import SyncError
 from sync_client.limits import Limits
 from sync_client.ports import (
     Api,
+    Contents,
     Fetched,
-    FileSystem,
     FileToFetch,
     FileToSend,
     LocalBlocks,
@@ -34,7 +34,7 @@ class HttpTransfers:
     def __init__(
         self,
         api: Api,
-        fs: FileSystem,
+        fs: Contents,
         local_blocks: LocalBlocks,
         state: TransferState,
         *,

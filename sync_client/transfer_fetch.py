@@ -16,8 +16,8 @@ from sync_client.errors import PathProblem, SyncError, Transient, path_problem
 from sync_client.ports import (
     Api,
     BlockRef,
+    Contents,
     Fetched,
-    FileSystem,
     FileToFetch,
     LocalBlocks,
     Signature,
@@ -106,7 +106,7 @@ class Fetcher:
         self,
         api: Api,
         store: BlockStore,
-        fs: FileSystem,
+        fs: Contents,
         state: TransferState,
         local_blocks: LocalBlocks,
         moving: Executor,

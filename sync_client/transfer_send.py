@@ -26,7 +26,7 @@ from sync_client.errors import (
     changed_while_read,
 )
 from sync_client.names import printable
-from sync_client.ports import Api, BlockRef, FileSystem, FileToSend, Sent
+from sync_client.ports import Api, BlockRef, Contents, FileToSend, Sent
 from sync_client.transfer_state import TransferState
 from sync_client.transfer_store import (
     PARALLEL_REQUESTS,
@@ -96,7 +96,7 @@ class Sender:
         self,
         api: Api,
         store: BlockStore,
-        fs: FileSystem,
+        fs: Contents,
         state: TransferState,
         hashing: Executor,
         moving: Executor,
@@ -528,7 +528,7 @@ def _init_item(upload: Upload) -> dict[str, Any]:
         "content_hash": upload.content_hash,
         "client_modified_ns": file.signature.mtime_ns,
         "executable": file.signature.executable,
-        "on_conflict": "conflict_copy",
+        "on_conflict": file.on_conflict,
         "block_count": len(upload.blocks),
         "blocks": _block_items(upload.blocks[:BLOCKS_PER_REQUEST]),
     }

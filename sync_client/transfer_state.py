@@ -16,6 +16,9 @@ KEPT_SECONDS = 8 * 24 * 3600
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS begun (key TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS op_ids (
+    subject TEXT PRIMARY KEY, op_id TEXT NOT NULL, at INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -44,10 +47,10 @@ class TransferState:
         self._connection.execute("PRAGMA journal_mode = WAL")
         # A lost row costs a question to the server, not more.
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute(_SCHEMA)
-        self._connection.execute(
-            "DELETE FROM begun WHERE at < ?", (int(time.time()) - KEPT_SECONDS,)
-        )
+        self._connection.executescript(_SCHEMA)
+        oldest = int(time.time()) - KEPT_SECONDS
+        self._connection.execute("DELETE FROM begun WHERE at < ?", (oldest,))
+        self._connection.execute("DELETE FROM op_ids WHERE at < ?", (oldest,))
 
     def close(self) -> None:
         self._connection.close()
@@ -66,5 +69,16 @@ class TransferState:
 
     def end(self, keys: Iterable[str]) -> None:
         self._connection.execute("BEGIN")
-        self._connection.executemany("DELETE FROM begun WHERE key = ?", ((key,) for key in keys))
+        for key in keys:
+            self._connection.execute("DELETE FROM begun WHERE key = ?", (key,))
+            self._connection.execute("DELETE FROM op_ids WHERE op_id = ?", (key,))
         self._connection.execute("COMMIT")
+
+    def op_id(self, subject: str, new_id: str) -> str:
+        """The id of a transfer that a command asks for: `new_id`, or, where one of the same
+        subject has not come to its end, that one's."""
+        self._connection.execute(
+            "INSERT OR IGNORE INTO op_ids VALUES (?, ?, ?)", (subject, new_id, int(time.time()))
+        )
+        found = self._connection.execute("SELECT op_id FROM op_ids WHERE subject = ?", (subject,))
+        return str(found.fetchone()[0])

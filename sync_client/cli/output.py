@@ -32,6 +32,13 @@ def say(text: str, *, to: TextIO | None = None) -> None:
     print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
 
 
+def say_json(document: dict[str, Any]) -> None:
+    """Print a document for programs. Schema 1 only grows."""
+    import json
+
+    say(json.dumps({"schema": 1, **document}, indent=2, ensure_ascii=False))
+
+
 def complain(text: str) -> None:
     say(f"drive: {text}", to=sys.stderr)
 
