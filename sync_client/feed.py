@@ -116,14 +116,20 @@ class Feed:
 
     def _apply(self, item: RemoteItem, *, is_own: bool) -> None:
         """Store an item. What this device itself had committed is no news, even if the answer
-        was lost and the file was edited since: it is the base of that edit."""
+        was lost and the file was edited since: it is the base of that edit.
+
+        Nobody has committed a file from here that is as it was last synced: then a command
+        (put, restore) made this version, and it is news.
+        """
         before = self._trees.remote(item.item_id)
         self._trees.put_remote(item)
         if not is_own or item.is_folder or (before and before.version_id == item.version_id):
             return
         synced = self._trees.synced(item.item_id)
         if synced is not None and synced.version_id != item.version_id:
-            self._trees.put_synced(_based_on(synced, item))
+            local = self._trees.local(synced.local_id)
+            if local is None or local.signature != synced.signature:
+                self._trees.put_synced(_based_on(synced, item))
         elif synced is None and before is None and item.parent_id is not None:
             folder = self._trees.synced(item.parent_id)
             node = None

@@ -197,6 +197,20 @@ def test_nothing_is_copied_into_a_linked_folder(inside, tmp_path):
     assert "by itself" in done.stderr
 
 
+def test_what_a_command_sends_reaches_the_linked_folder_of_the_same_device(inside, tmp_path):
+    inside("link", "Drive")
+    folder = tmp_path / "Drive"
+    (folder / "note").write_text("from the folder")
+    inside("sync", "--once")
+    (tmp_path / "other").write_text("from the command")
+
+    assert inside("put", "other", "/note", "--force").returncode == 0
+    assert inside("sync", "--once").returncode == 0
+
+    assert (folder / "note").read_text() == "from the command"
+    assert [path.name for path in folder.iterdir()].count("note") == 1
+
+
 # Arranging
 
 
