@@ -15,6 +15,7 @@ from typing import Any
 
 from sync_client.errors import ApiProblem, PathProblem, SyncError, path_problem
 from sync_client.filesystem import MARKER
+from sync_client.limits import Limits, Rates
 from sync_client.linking import Refused
 from sync_client.listing import child, children, composed
 from sync_client.loose import STAGED_PREFIX, LooseFiles, files_below
@@ -77,11 +78,15 @@ class NoBlocks:
 class Copying:
     """One command's copies. `report` may be read by another thread; `stop` ends it soon."""
 
-    def __init__(self, api: Api, state: pathlib.Path | None, *, force: bool) -> None:
-        """state: where is kept what has begun. force: other content is replaced."""
+    def __init__(
+        self, api: Api, state: pathlib.Path | None, *, force: bool, rates: Rates | None = None
+    ) -> None:
+        """state: where is kept what has begun. force: other content is replaced. rates: how
+        fast contents may move."""
         self._api = api
         self._state = TransferState(state)
         self._force = force
+        self._limits = Limits(rates or Rates())
         self._stopped = threading.Event()
         self._transfers: HttpTransfers | None = None
         self.report = Report()
@@ -332,7 +337,12 @@ class Copying:
     @contextlib.contextmanager
     def _moving(self, loose: LooseFiles) -> Iterator[HttpTransfers]:
         self._transfers = HttpTransfers(
-            self._api, loose, NoBlocks(), self._state, on_bytes=self._note_bytes
+            self._api,
+            loose,
+            NoBlocks(),
+            self._state,
+            limits=self._limits,
+            on_bytes=self._note_bytes,
         )
         try:
             if self._stopped.is_set():

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from sync_client import __version__
-from sync_client.cli import account, daemon, folders, leaving_out, pace, server, stashes
+from sync_client.cli import account, daemon, files, folders, leaving_out, pace, server, stashes
 from sync_client.cli.output import say
 
 app = typer.Typer(
@@ -55,5 +55,13 @@ app.command()(server.put)
 app.command()(server.mkdir)
 app.command()(server.mv)
 app.command()(server.rm)
+app.command()(files.info)
+app.command()(files.why)
+app.command()(files.history)
+app.command()(files.diff)
+app.command()(files.restore)
+app.add_typer(files.trash)
+app.command()(files.activity)
+app.command()(files.devices)
 app.command()(daemon.log)
 app.command()(account.logout)

@@ -269,7 +269,7 @@ def _list_deselected(store: "Store", *, as_json: bool) -> None:
 
 def _folder_on_server(store: "Store", root: "Root", names: tuple[str, ...]) -> str | None:
     """The id of a folder by its path from the linked folder; None where there is none."""
-    from sync_client.listing import children_of
+    from sync_client.listing import children
 
     api = api_of(store)
     try:
@@ -278,7 +278,7 @@ def _folder_on_server(store: "Store", root: "Root", names: tuple[str, ...]) -> s
             found = next(
                 (
                     item
-                    for item in children_of(api, folder_id)
+                    for item in children(api, folder_id)
                     if item["name"] == name and item["type"] == "folder"
                 ),
                 None,

@@ -1,5 +1,6 @@
 """What people see: text that cannot harm a terminal, sizes, the status, progress."""
 
+import datetime
 import os
 import sys
 import time
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 # Lines for those who are no terminal, such as a log: not too many of them.
 LINE_EVERY_SECONDS = 5.0
 
-_STATES = {
+STATES = {
     "up_to_date": "Up to date",
     "syncing": "Syncing",
     "connecting": "Connecting",
@@ -65,6 +66,11 @@ def size_text(size_bytes: int) -> str:
     raise AssertionError("the last unit takes every size")
 
 
+def local_time(moment: str) -> str:
+    """A moment of the server as the clock here showed it, to the minute."""
+    return datetime.datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def is_watched(stream: TextIO | None = None) -> bool:
     """Whether a person looks, and did not ask for plain text."""
     return (stream or sys.stdout).isatty() and "NO_COLOR" not in os.environ
@@ -83,7 +89,7 @@ def pending_text(pending: dict[str, int]) -> str:
 
 def status_lines(document: dict[str, Any]) -> list[str]:
     """The status for people."""
-    state = _STATES[document["state"]]
+    state = STATES[document["state"]]
     left = pending_text(document["pending"])
     lines = [f"{state}  {left}".rstrip()]
     if document["reason"]:

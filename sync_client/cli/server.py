@@ -148,7 +148,8 @@ def mkdir(
 def _copying(store: "Store", api: "HttpApi", *, force: bool) -> "Copying":
     from sync_client.copying import Copying
 
-    return Copying(api, store.folder / "transfers.sqlite3", force=force)
+    rates = store.load().rates
+    return Copying(api, store.folder / "transfers.sqlite3", force=force, rates=rates)
 
 
 def _copy(copying: "Copying", work: Callable[[], "Report"], direction: str) -> "Report":
