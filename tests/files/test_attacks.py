@@ -376,6 +376,12 @@ def mallorys_day(mallory_, data, name):
     names = hashes(data)
     watch = Watch(get_object_store())
     with watch.counting():
+        yield (
+            "pack too early",
+            watch.ask(
+                lambda: mallory_.api.post("/files/upload/packs", {"items": [pack_item(blocks)]})
+            ),
+        )
         begun = watch.ask(
             lambda: mallory_.api.post(
                 "/files/upload/init", mallory_.item(data, block_bytes=BLOCK_BYTES, name=name)
@@ -390,6 +396,15 @@ def mallorys_day(mallory_, data, name):
             lambda: mallory_.api.post(f"{path}/urls", {"done": names, "want": names[:1]})
         )
         yield "urls", told
+        reports = [
+            {"upload_id": upload_id, "done": names},
+            {"upload_id": upload_id, "want": names[:1]},
+            {"upload_id": upload_id},
+        ]
+        yield (
+            "urls of many",
+            watch.ask(lambda: mallory_.api.post("/files/upload/urls", {"items": reports})),
+        )
         pack = watch.ask(
             lambda: mallory_.api.post("/files/upload/packs", {"items": [pack_item(blocks[1:])]})
         )
