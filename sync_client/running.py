@@ -129,6 +129,15 @@ def wait_until_left(store: Store, root: Root) -> None:
     raise SyncError("The sync client does not let go of the folder. See its log: drive log")
 
 
+def sync_quietly(store: Store) -> Exit:
+    """Do all there is now, by the daemon or without it; how it ended. It is not reported."""
+    try:
+        answer = ask(store.folder, "wait", timeout_seconds=None, once=True)
+    except NotRunning:
+        return Exit(sync_once(store, is_reported=False))
+    return Exit(answer["exit_code"])
+
+
 def wait_for_daemon(
     store: Store, *, timeout_seconds: float | None = None, once: bool = False
 ) -> int:
@@ -147,16 +156,16 @@ def wait_for_daemon(
     return _report(Exit(answer["exit_code"]), answer["status"])
 
 
-def sync_once(store: Store) -> int:
+def sync_once(store: Store, *, is_reported: bool = True) -> int:
     """Do the daemon's work until nothing is left that could be done now."""
     try:
-        return _sync_once(store)
+        return _sync_once(store, is_reported)
     except StateDamaged:
         # Opened again, what is damaged is moved aside, and begun anew.
-        return _sync_once(store)
+        return _sync_once(store, is_reported)
 
 
-def _sync_once(store: Store) -> int:
+def _sync_once(store: Store, is_reported: bool) -> int:
     config = store.load()
     login = config.signed_in()
     if resting := status_document.paused(config):
@@ -213,7 +222,7 @@ def _sync_once(store: Store) -> int:
     code = status_document.exit_code_of(statuses)
     if code is Exit.OK and not is_settled:
         code = Exit.WITH_PROBLEMS
-    return _report(code, document)
+    return _report(code, document) if is_reported else code
 
 
 def confirm_deletes(store: Store) -> int:

@@ -5,7 +5,17 @@ from typing import Annotated
 import typer
 
 from sync_client import __version__
-from sync_client.cli import account, daemon, files, folders, leaving_out, pace, server, stashes
+from sync_client.cli import (
+    account,
+    conflicts,
+    daemon,
+    files,
+    folders,
+    leaving_out,
+    pace,
+    server,
+    stashes,
+)
 from sync_client.cli.output import say
 
 app = typer.Typer(
@@ -49,6 +59,7 @@ app.command()(daemon.sync)
 app.command()(daemon.wait)
 app.command()(daemon.confirm_deletes)
 app.add_typer(stashes.stash)
+app.add_typer(conflicts.app, name="conflicts")
 app.command("ls")(server.list_folder)
 app.command()(server.get)
 app.command()(server.put)

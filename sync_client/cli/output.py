@@ -115,7 +115,7 @@ def status_lines(document: dict[str, Any]) -> list[str]:
             lines.append("  next: raise fs.inotify.max_user_watches (sysctl), then drive restart")
     if document["conflicts"]:
         noun = "conflicted copy" if document["conflicts"] == 1 else "conflicted copies"
-        lines.append(f"Conflicts  {document['conflicts']} {noun}: keep what you want of each")
+        lines.append(f"Conflicts  {document['conflicts']} {noun}. See: drive conflicts")
     for problem in document["problems"]:
         lines.append(f"Problem  {harmless(problem['path'])}: {harmless(problem['message'])}")
     return lines

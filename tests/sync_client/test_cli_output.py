@@ -73,7 +73,7 @@ def test_the_status_says_what_to_do_next():
         "Account  alice@example.org  31 GB of 100 GB",
         "Server   https://drive.example.org  connected",
         "Folder   /home/alice/Drive  =  /",
-        "Conflicts  1 conflicted copy: keep what you want of each",
+        "Conflicts  1 conflicted copy. See: drive conflicts",
         r"Problem  a\nb: A link.",
     ]
 
