@@ -17,7 +17,7 @@ from sync_client.errors import PathProblem, path_problem
 from sync_client.names import PARKED_PREFIX, printable
 from sync_client.nodes import Intent, LocalNode
 from sync_client.operations import Action, Operation
-from sync_client.ports import Displaced, Kind, Path, Signature, Why
+from sync_client.ports import STAGING, Displaced, Kind, Path, Signature, Why
 from sync_client.scanner import is_racy
 from sync_client.workbench import Workbench
 
@@ -32,6 +32,9 @@ _OF_THEIR_OWN = frozenset({Action.HASH, Action.DELETE_LOCAL})
 
 # So many names are tried for a file that lost its own.
 MOST_PLACES = 50
+
+# What a file was taken from its path for is read again up to this size.
+READ_AGAIN_BYTES = 16 << 20
 
 # So many steps share one transaction; each costs the disk a flush.
 BATCH = 200
@@ -99,6 +102,8 @@ def _step(
         case Action.MOVE_LOCAL:
             _move(bench, operation, _known(local), touched)
         case Action.RENAME_ASIDE:
+            if bench.is_in_exchange(operation):
+                return
             name = bench.free_conflict_name(_known(local))
             _rename(bench, _known(local), _known(local).parent_id, name, touched)
         case Action.PARK_LOCAL:
@@ -310,12 +315,33 @@ def settle_taken(bench: Workbench, intent: Intent, signature: Signature | None) 
     if signature is None:
         return
     displaced = Displaced(name=intent.staged, signature=signature)
-    if intent.expected is not None and same_but_for_rename(signature, intent.expected):
+    if is_agreed(bench, intent, displaced):
         is_deselected = bench.trees.is_deselected(intent.item_id)
         why = Why.DESELECTED if is_deselected else Why.DELETED
         bench.fs.discard(displaced, intent.path, why=why)
         return
     give_back(bench, displaced, intent.path)
+
+
+def is_agreed(bench: Workbench, intent: Intent, displaced: Displaced) -> bool:
+    """Whether a file that was taken from its path is what both sides had agreed on.
+
+    Our own rename has set its change time, which alone would tell an edit of this moment
+    that keeps size and modification time: so it is read, unless that takes long.
+    """
+    if intent.expected is None or not same_but_for_rename(displaced.signature, intent.expected):
+        return False
+    synced = bench.trees.synced(intent.item_id)
+    if synced is None or synced.content_hash is None:
+        return True
+    if displaced.signature.size_bytes > READ_AGAIN_BYTES:
+        return True
+    try:
+        content_hash, _ = bench.fs.content_hash((*STAGING, displaced.name))
+    except PathProblem as problem:
+        # What may not be read cannot have been edited by a program that may not either.
+        return problem.code == "unreadable"
+    return content_hash == synced.content_hash
 
 
 def give_back(bench: Workbench, displaced: Displaced, path: Path) -> Path:

@@ -10,10 +10,10 @@ the intent at the next start.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from sync_client.apply_disk import give_back, same_but_for_rename
+from sync_client.apply_disk import give_back, is_agreed, same_but_for_rename
 from sync_client.errors import ApiProblem, PathProblem, SyncError, path_problem
 from sync_client.feed import remote_item
-from sync_client.names import printable
+from sync_client.names import name_key, printable
 from sync_client.nodes import Intent, LocalNode, RemoteItem, SyncedItem
 from sync_client.operations import Action, Operation
 from sync_client.ports import (
@@ -438,7 +438,7 @@ def _intent(
 def settle_displaced(bench: Workbench, intent: Intent, displaced: Displaced) -> None:
     """What a download took the place of: to the stash if it is what both sides had, else
     it is an edit of this very moment, and gets a name of its own beside it."""
-    if is_expected(intent, displaced.signature):
+    if is_agreed(bench, intent, displaced):
         bench.fs.discard(displaced, intent.path, why=Why.REPLACED)
     else:
         give_back(bench, displaced, intent.path)
@@ -468,6 +468,10 @@ def record_placed(
         content_hash=content_hash,
         set_aside=None,
     )
+    for other in trees.local_in_place(parent_id, name_key(node.name)):
+        if other.name == node.name and other.local_id != node.local_id:
+            # It has left its place since the last scan, else ours could not be there.
+            trees.drop_local(other.local_id)
     trees.put_local(node)
     agreed = SyncedItem(
         item_id=item.item_id,

@@ -28,12 +28,11 @@ from sync_client import chunker, linux
 from sync_client import stash as stash_entries
 from sync_client.errors import PathProblem, RootMissing, changed_while_read, path_problem
 from sync_client.names import OWN_FOLDER, printable
-from sync_client.ports import Displaced, Kind, Observation, Path, Signature, Why
+from sync_client.ports import STAGING, Displaced, Kind, Observation, Path, Signature, Why
 from sync_client.staging import FILE_FLAGS, LocalStagedFile, Unwritten, mode_with, opened
 from sync_client.stash import Stashed
 
 MARKER = "root.json"
-STAGING: Path = (OWN_FOLDER, "staging")
 STASH: Path = (OWN_FOLDER, "stash")
 # Whose link it is stands beside the marker's content, where the disk can keep that.
 MARKER_ATTRIBUTE = "user.drive.link"
@@ -340,16 +339,22 @@ class LocalFileSystem:
     def sync(self, folders: Sequence[Path]) -> None:
         distinct = set(folders)
         if len(distinct) > MANY:
-            with self._folder(()) as root:
-                linux.syncfs(root)
+            self._sync_all()
             return
         for path in distinct:
             # A folder that is gone again has nothing left to lose.
-            with (
-                contextlib.suppress(FileNotFoundError, NotADirectoryError),
-                self._folder(path) as folder,
-            ):
-                os.fsync(folder)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                try:
+                    with self._folder(path) as folder:
+                        os.fsync(folder)
+                except PermissionError:
+                    # Somebody has just closed it to us; what we did in it must last.
+                    self._sync_all()
+                    return
+
+    def _sync_all(self) -> None:
+        with self._folder(()) as root:
+            linux.syncfs(root)
 
     def stashed(self) -> list[Stashed]:
         """What was removed here and can be given back, the latest first."""

@@ -17,6 +17,9 @@ from sync_client.errors import SyncError
 
 Path = tuple[str, ...]
 
+# Where files of the client's own are on their way in or out of the folder.
+STAGING: Path = (".drive", "staging")
+
 
 class Kind(StrEnum):
     """What stands at a path. other: a symlink, socket, device or FIFO, set aside."""

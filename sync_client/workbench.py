@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sync_client.conflicts import conflict_name
 from sync_client.errors import ApiProblem, PathProblem, SyncError, Transient
 from sync_client.feed import Feed
-from sync_client.names import name_key
+from sync_client.names import is_parked, name_key
 from sync_client.nodes import LocalNode, RemoteItem, SyncedItem
 from sync_client.operations import Operation
 from sync_client.pending import Pending
@@ -31,6 +31,9 @@ PROBLEM_NS = 600 * 1_000_000_000
 MAX_REFUSALS = 3
 
 TRY_LATER = "try-later"
+
+# So long, another device may be in the middle of exchanging two names.
+EXCHANGE_NS = 60 * 1_000_000_000
 
 # Refusals that say our picture of the server is old: pull, then plan again.
 STALE_CODES = frozenset(
@@ -63,6 +66,8 @@ class Workbench:
     is_in_doubt: bool = False
     _refusals: dict[tuple[object, ...], int] = field(default_factory=dict)
     _attempts: dict[tuple[object, ...], int] = field(default_factory=dict)
+    # Since when an item of the server was found on its way from one name to another.
+    _parked_ns: dict[str, int] = field(default_factory=dict)
 
     def look_again(self, *folders: Path) -> None:
         """The disk is not as expected there: scan before the next plan."""
@@ -102,6 +107,24 @@ class Workbench:
         the devices come back all at one moment. Without chance, so that a run can be replayed."""
         seed = f"{self.device_name} {_subject(operation)} {pause_ns}".encode()
         return pause_ns * (768 + zlib.crc32(seed) % 257) // 1024
+
+    def is_in_exchange(self, operation: Operation) -> bool:
+        """Whether another device is just giving the item a new name: then it is left alone.
+
+        If that device is never heard of again, the item gets a name from us.
+        """
+        item = self.trees.remote(operation.item_id) if operation.item_id is not None else None
+        if item is None or not is_parked(item.name):
+            return False
+        now_ns = self.clock.now_ns()
+        since_ns = self._parked_ns.setdefault(item.item_id, now_ns)
+        if abs(now_ns - since_ns) >= EXCHANGE_NS:
+            del self._parked_ns[item.item_id]
+            return False
+        self.trees.postpone(
+            item_id=operation.item_id, local_id=operation.local_id, due_ns=now_ns + BUSY_NS
+        )
+        return True
 
     def taken(self, operation: Operation) -> None:
         """The name is taken on the disk, although nothing that we know of has it.

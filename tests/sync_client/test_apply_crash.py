@@ -1,6 +1,7 @@
 """The process dies between any two steps on the disk; the next start loses nothing."""
 
 import itertools
+import os
 import pathlib
 
 import pytest
@@ -210,6 +211,62 @@ def test_an_edit_in_the_moment_of_a_deletion_is_kept(tmp_path: pathlib.Path):
     settle(laptop)
 
     assert laptop.tree() == server.tree() == {("a",): b"edited"}
+    laptop.stop()
+
+
+def edited_unseen(path: pathlib.Path) -> None:
+    """An edit that keeps size and modification time: only the content tells."""
+    before = path.stat()
+    path.write_bytes(path.read_bytes().swapcase())
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_an_edit_in_the_moment_of_a_download_is_kept_though_size_and_time_are_the_same(
+    tmp_path: pathlib.Path,
+):
+    server = FakeServer()
+    laptop = Device("laptop", tmp_path, server)
+    server.put("a", content=b"first")
+    settle(laptop)
+    server.put("a", content=b"second")
+    exchange = laptop.fs.exchange
+
+    def edited_just_before(staged, path):
+        edited_unseen(laptop.root / "a")
+        return exchange(staged, path)
+
+    laptop.fs.exchange = edited_just_before  # type: ignore[method-assign]
+    laptop.sync()
+    laptop.fs.exchange = exchange  # type: ignore[method-assign]
+    settle(laptop)
+
+    assert laptop.tree() == server.tree()
+    assert sorted(laptop.tree().values(), key=str) == [b"FIRST", b"second"]
+    laptop.stop()
+
+
+def test_an_edit_in_the_moment_of_a_deletion_is_kept_though_size_and_time_are_the_same(
+    tmp_path: pathlib.Path,
+):
+    server = FakeServer()
+    laptop = Device("laptop", tmp_path, server)
+    server.put("a", content=b"first")
+    settle(laptop)
+    gone = server.find("a")
+    assert gone is not None
+    server.delete(gone)
+    take = laptop.fs.take
+
+    def edited_just_before(path, name):
+        edited_unseen(laptop.root / "a")
+        return take(path, name)
+
+    laptop.fs.take = edited_just_before  # type: ignore[method-assign]
+    laptop.sync()
+    laptop.fs.take = take  # type: ignore[method-assign]
+    settle(laptop)
+
+    assert laptop.tree() == server.tree() == {("a",): b"FIRST"}
     laptop.stop()
 
 
