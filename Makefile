@@ -60,6 +60,13 @@ check: environment-dev ## Format, lint, types, import rules, generated files: wh
 soak: environment-dev ## Long runs on PostgreSQL and S3: thousands of commits beside a collector (half an hour)
 	DRIVE_TEST_DATABASE=postgres DRIVE_SOAK=full $(RUN) -m pytest tests/files/test_soak.py \
 		tests/drive_project/test_kill.py tests/journeys/test_outages.py -o log_cli=true -o log_cli_level=WARNING
+	DRIVE_EXAMPLES=100000 $(RUN) -m pytest tests/sync_client/test_planner.py
+	$(RUN) -m tests.simulation --seeds 1000000 --steps 1000000
+
+.PHONY: simulate
+# SEED="360 --only 3,7" shows one run, or a part of it. ACTS, SEEDS and FIRST as wanted.
+simulate: environment-dev ## Run the sync client's simulation: 1,000 seeds (SEEDS=), or show one (SEED=)
+	$(RUN) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))
 
 .PHONY: bench
 bench: environment-dev ## Measure the paths whose speed was promised

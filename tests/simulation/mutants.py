@@ -1,0 +1,163 @@
+"""Whether the tests have teeth: take one safeguard away, and they must fail.
+
+`make mutants` copies the tree, changes one place of the source, runs what should notice, and
+expects it to fail; without a change, the same must pass. A change whose text is not in the
+source any more is an error, so that this list cannot grow old unseen.
+"""
+
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ROOT = pathlib.Path(__file__).parents[2]
+SIMULATION = ("-m", "tests.simulation", "--seeds", "400", "--failures", "1", "--twice", "0")
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "var", "__pycache__", ".*_cache", ".hypothesis")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One safeguard less. changes: file, text, what stands there instead."""
+
+    name: str
+    changes: tuple[tuple[str, str, str], ...]
+    command: tuple[str, ...] = SIMULATION
+    needs_postgres: bool = False
+
+
+def pytest(*arguments: str) -> tuple[str, ...]:
+    return ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments)
+
+
+MUTANTS = (
+    Mutant(
+        "fsync of contents before their names",
+        (
+            (
+                "sync_client/apply_files.py",
+                "    bench.fs.sync_staged([intent.staged for _, intent, _ in steps])\n",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "fsync of folders before the books",
+        (
+            (
+                "sync_client/apply_files.py",
+                "    bench.fs.sync([intent.path[:-1] for intent, _ in done])\n",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "the check of what an exchange displaced",
+        (
+            (
+                "sync_client/apply_files.py",
+                "    if is_agreed(bench, intent, displaced):\n",
+                "    if True:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the check of what a deletion took",
+        (
+            (
+                "sync_client/apply_disk.py",
+                "    if is_agreed(bench, intent, displaced):\n",
+                "    if True:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the intents of steps on the disk",
+        (
+            (
+                "sync_client/apply_files.py",
+                "    bench.pending.write(intent for _, intent, _ in steps)\n",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "op_id: the same request, the same id",
+        (
+            (
+                "sync_client/pending.py",
+                "        if row is not None:\n            return str(row[0])\n",
+                "        if row is not None:\n            self.forget_op_ids([str(row[0])])\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the base revision of an upload",
+        (
+            (
+                "sync_client/apply_files.py",
+                "        return synced.version_id, synced.parent_id\n",
+                "        now = bench.trees.remote(synced.item_id)\n"
+                "        return (now or synced).version_id, synced.parent_id\n",
+            ),
+        ),
+    ),
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
+    parser.add_argument("--only", default="", help="those with this in their names")
+    asked = parser.parse_args(arguments)
+    chosen = [each for each in MUTANTS if asked.only in each.name]
+    survivors = 0
+    print("| without | caught by | |\n|---|---|---|", flush=True)
+    for mutant in chosen:
+        said = run(mutant)
+        survivors += said is None
+        what = " ".join(each for each in mutant.command if each[0] != "-")
+        print(f"| {mutant.name} | `{what}` | {said or 'SURVIVED'} |", flush=True)
+    return int(survivors > 0)
+
+
+def run(mutant: Mutant) -> str | None:
+    """What the tests said when they failed; None where they passed."""
+    with tempfile.TemporaryDirectory(prefix="drive-mutant-") as folder:
+        tree = pathlib.Path(folder) / "drive"
+        shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
+        for name, text, instead in mutant.changes:
+            file = tree / name
+            source = file.read_text()
+            if source.count(text) != 1:
+                raise SystemExit(
+                    f"{mutant.name}: its text is {source.count(text)} times in {name}. Mend the"
+                    " list in tests/simulation/mutants.py."
+                )
+            file.write_text(source.replace(text, instead))
+        environment = dict(os.environ)
+        if mutant.needs_postgres:
+            environment["DRIVE_TEST_DATABASE"] = "postgres"
+        done = subprocess.run(
+            [sys.executable, *mutant.command],
+            cwd=tree,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode == 0:
+        return None
+    lines = [
+        line for line in done.stdout.splitlines() if line.startswith(("seed ", "FAILED ", "ERROR "))
+    ]
+    if not lines or lines[0].startswith("ERROR "):
+        raise SystemExit(f"{mutant.name}: the tests did not run.\n{done.stdout}\n{done.stderr}")
+    return lines[0][:120]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
