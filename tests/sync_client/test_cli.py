@@ -21,10 +21,11 @@ from tests.sync_client.conftest import command_of
 
 DOCUMENT_KEYS = {
     "schema", "running", "state", "reason", "next", "account", "device", "server", "roots",
-    "pending", "conflicts", "problems",
+    "pending", "conflicts", "problems", "paused_until", "limits",
 }  # fmt: skip
 STATES = {
     "up_to_date", "syncing", "connecting", "offline", "needs_login", "attention",
+    "paused",
 }  # fmt: skip
 
 
@@ -42,7 +43,7 @@ def check_document(text):
     assert all(isinstance(number, int) for number in document["pending"].values())
     assert isinstance(document["conflicts"], int)
     for root in document["roots"]:
-        assert set(root) == {"path", "remote_path"}
+        assert set(root) == {"path", "remote_path", "watched"}
     for problem in document["problems"]:
         assert set(problem) == {"path", "code", "message"}
     return document
@@ -61,6 +62,15 @@ def check_document(text):
         (("ls",), 3),
         (("logout",), 3),
         (("confirm-deletes",), 3),
+        (("restart",), 3),
+        (("unlink", "folder"), 3),
+        (("pause",), 3),
+        (("resume",), 0),
+        (("select", "--remove", "folder"), 3),
+        (("ignore", "test", "folder"), 3),
+        (("ignore", "ls"), 0),
+        (("stash", "list"), 3),
+        (("limit",), 0),
         (("stop",), 4),
         (("wait",), 4),
         (("wait", "--timeout", "10m"), 4),
@@ -197,7 +207,7 @@ def test_a_missing_folder_is_made_on_both_sides(signed_in, tmp_path):
     assert "2026/" in signed_in("ls", "/Projects").stdout
     document = check_document(signed_in("status", "--json").stdout)
     assert document["roots"] == [
-        {"path": str(tmp_path / "deep" / "Drive"), "remote_path": "/Projects/2026"}
+        {"path": str(tmp_path / "deep" / "Drive"), "remote_path": "/Projects/2026", "watched": None}
     ]
 
 
