@@ -22,6 +22,11 @@ def main() -> int:
     from sync_client.errors import SyncError
     from sync_client.status import Exit
 
+    if "_DRIVE_COMPLETE" in os.environ:
+        # The script of `drive completion` asks.
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     try:
         answer = app(standalone_mode=False)
         return answer if isinstance(answer, int) else Exit.OK

@@ -15,6 +15,7 @@ from sync_client.cli import (
     pace,
     server,
     stashes,
+    system,
 )
 from sync_client.cli.output import say
 
@@ -75,4 +76,7 @@ app.add_typer(files.trash)
 app.command()(files.activity)
 app.command()(files.devices)
 app.command()(daemon.log)
+app.command()(system.doctor)
+app.add_typer(system.service)
+app.command()(system.completion)
 app.command()(account.logout)
