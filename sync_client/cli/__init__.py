@@ -31,7 +31,9 @@ def main() -> int:
         answer = app(standalone_mode=False)
         return answer if isinstance(answer, int) else Exit.OK
     except typer.TyperException as error:
-        complain(f"{error.format_message()} Try: drive --help")
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "drive"
+        complain(f"{error.format_message()} Try: {command} --help")
         return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         return 130

@@ -61,7 +61,7 @@ def info(file: File, as_json: AsJson = False) -> None:
         say(f"Versions {count}" + ("  see: drive history" if count > 1 else ""))
         if item["is_damaged"]:
             say("Damaged  the server has lost a part of it; a device that has it sends it again")
-    _say_devices(devices)
+    _say_devices(devices, with_this=not standing["local_path"])
 
 
 def why(file: File, as_json: AsJson = False) -> None:
@@ -97,7 +97,7 @@ def why(file: File, as_json: AsJson = False) -> None:
     _say_standing(standing)
     if is_there is not None:
         say("Server   " + ("has it" if is_there else "does not have it"))
-    _say_devices(devices)
+    _say_devices(devices, with_this=not standing["local_path"])
 
 
 def history(file: File, as_json: AsJson = False) -> None:
@@ -299,13 +299,16 @@ def _say_standing(standing: dict[str, Any]) -> None:
         say("Here     not in a linked folder")
 
 
-def _say_devices(devices: list[dict[str, Any]]) -> None:
+def _say_devices(devices: list[dict[str, Any]], *, with_this: bool) -> None:
+    """with_this: not where the state has said it of this device, better than the server can."""
     texts = {
         "current": "has the current version",
         "behind": "has not got the current version yet",
         "unknown": "has not said yet what it has",
     }
     for device in devices:
+        if device["is_this"] and not with_this:
+            continue
         name = harmless(device["name"]) + (" (this device)" if device["is_this"] else "")
         line = f"Device   {name}  {texts[device['has']]}"
         if device["has"] != "current" and not device["is_online"]:
