@@ -68,6 +68,10 @@ soak: environment-dev ## Long runs on PostgreSQL and S3: thousands of commits be
 simulate: environment-dev ## Run the sync client's simulation: 1,000 seeds (SEEDS=), or show one (SEED=)
 	$(RUN) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0))
 
+.PHONY: mutants
+mutants: environment-dev ## Take one safeguard away at a time: the tests must fail (ONLY= for some)
+	$(RUN) -m tests.simulation.mutants $(if $(ONLY),--only "$(ONLY)")
+
 .PHONY: bench
 bench: environment-dev ## Measure the paths whose speed was promised
 	$(RUN) -m tests.bench
