@@ -14,7 +14,7 @@ CHECKED := drive_project files blocks notifications sync_client tests
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: environment ## Start Drive on http://127.0.0.1:8000 (DRIVE_BIND), data in var/ (DRIVE_DATA_DIR)
@@ -79,6 +79,10 @@ bench: environment-dev ## Measure the paths whose speed was promised
 	$(RUN) -m tests.bench_rpc
 	$(RUN) -m tests.bench_blocks
 	$(RUN) -m tests.bench_blocks --postgres
+
+.PHONY: bench-notifications
+bench-notifications: environment-dev ## Measure 10,000 sockets and 2,000 long polls on this machine (some minutes)
+	$(RUN) -m tests.bench_notifications
 
 .PHONY: format
 format: environment-dev ## Format the code and sort its imports

@@ -9,21 +9,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "drive_project.settings")
 # Also loads the applications, which the imports below need.
 _django = get_wsgi_application()
 
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from django.urls import re_path  # noqa: E402
+from channels.routing import ProtocolTypeRouter  # noqa: E402
 
 from blocks.local_store import application as block_store  # noqa: E402
 from drive_project.bridge import Message, Receive, Scope, Send, WsgiBridge  # noqa: E402
-from notifications.routing import (  # noqa: E402
-    POLL_PATH,
-    http_urlpatterns,
-    websocket_urlpatterns,
-)
+from notifications.routing import POLL_PATH, long_polls, web_sockets  # noqa: E402
 
 # More threads than this would wait for each other: Python runs one at a time. A stream
 # mostly waits for its reader.
 pages = WsgiBridge(_django, workers=8, streams=32)
-_long_polls = URLRouter(http_urlpatterns)
 
 
 async def _http(scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,13 +25,9 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
     if path.startswith("/blocks/"):
         await block_store(scope, receive, send)
     elif path == POLL_PATH:
-        await _long_polls(scope, receive, send)
+        await long_polls(scope, receive, send)
     else:
         await pages(scope, receive, send)
-
-
-async def _unknown_web_socket(scope: Scope, receive: Receive, send: Send) -> None:
-    await send({"type": "websocket.close"})
 
 
 async def _lifespan(scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,9 +39,6 @@ async def _lifespan(scope: Scope, receive: Receive, send: Send) -> None:
             return
 
 
-# Django's type of a view; Channels takes ASGI applications here.
-_nobody: Any = _unknown_web_socket
-_web_sockets = URLRouter([*websocket_urlpatterns, re_path("", _nobody)])
 application: Any = ProtocolTypeRouter(
-    {"http": _http, "websocket": _web_sockets, "lifespan": _lifespan}
+    {"http": _http, "websocket": web_sockets, "lifespan": _lifespan}
 )

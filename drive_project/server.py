@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import socket
 from functools import partial
 from typing import IO, Any
@@ -18,6 +19,7 @@ import daphne.server
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server as DaphneServer
+from daphne.ws_protocol import WebSocketFactory
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 
 # The largest body is a pack of blocks, 8 MiB; JSON has its own, lower limit.
@@ -26,6 +28,12 @@ MAX_BODY_BYTES = 8 * 1024 * 1024 + 64 * 1024
 MAX_DISCARDED_BYTES = 64 * 1024 * 1024
 # How long a reader may take nothing at all before its connection is dropped.
 STALLED_READER_SECONDS = 60
+# A WebSocket message may have so many bytes; a longer one ends its connection with code 1009.
+MAX_MESSAGE_BYTES = 64 * 1024
+# When thousands come at once, as after a restart, the last must not be sent away: how many
+# connections wait to be accepted, and how long each may then wait for its handshake.
+BACKLOG = 4096
+HANDSHAKE_SECONDS = 60
 # How long running requests may take to end when the server stops.
 DRAIN_SECONDS = 3
 
@@ -182,13 +190,25 @@ class RequestFactory(HTTPFactory):  # type: ignore[misc]
         return connection
 
 
+class SocketFactory(WebSocketFactory):  # type: ignore[misc]
+    """Makes WebSockets that say why they end, where Daphne's would just be dropped."""
+
+    def setProtocolOptions(self, **options: Any) -> None:
+        super().setProtocolOptions(**options, failByDrop=False)
+
+
 def serve(application: Any, *, bind: str | None = None, fd: int = 0) -> None:
     """Answer on an address, or on an inherited socket that listens, until SIGTERM or SIGINT."""
+    allow_many_files()
     # What Daphne has no arguments for: our requests, and a socket of any family.
     daphne.server.HTTPFactory = RequestFactory
+    daphne.server.WebSocketFactory = SocketFactory
     if bind is not None:
         host, _, port = bind.rpartition(":")
-        endpoints = build_endpoint_description_strings(host=host, port=int(port))
+        endpoints = [
+            f"{endpoint}:backlog={BACKLOG}"
+            for endpoint in build_endpoint_description_strings(host=host, port=int(port))
+        ]
     else:
         endpoints = [f"fd:fileno={fd}"]
         daphne.server.serverFromString = lambda reactor, _: inherited(reactor, fd)
@@ -199,15 +219,25 @@ def serve(application: Any, *, bind: str | None = None, fd: int = 0) -> None:
         request_buffer_size=1024 * 1024,
         # A connection that nobody hears from is found by the pings; there is no other end.
         websocket_timeout=-1,
-        # Signals and acks are small.
-        websocket_max_message_size=64 * 1024,
-        websocket_max_frame_size=64 * 1024,
+        # Ours are those of the protocol that devices speak; two kinds would be twice the work.
+        ping_interval=24 * 3600,
+        websocket_handshake_timeout=HANDSHAKE_SECONDS,
+        websocket_connect_timeout=HANDSHAKE_SECONDS,
+        websocket_max_message_size=MAX_MESSAGE_BYTES,
+        websocket_max_frame_size=MAX_MESSAGE_BYTES,
         server_name="",
         verbosity=1,
     )
     server.run()
     if server.abort_start:
-        raise SystemExit(f"Cannot listen on {endpoints[0]}.")
+        raise SystemExit(f"Cannot listen on {bind or endpoints[0]}.")
+
+
+def allow_many_files() -> None:
+    """As many open files, so connections, as the system lets this user have without asking."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def inherited(reactor: Any, fd: int) -> Any:

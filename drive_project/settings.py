@@ -271,6 +271,14 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
+# --- The Notification Service as a process of its own ---------------------------------------
+
+NOTIFICATIONS_BIND = env.bind(
+    "NOTIFICATIONS_BIND",
+    default="127.0.0.1:8010",
+    meaning="Address on which `manage.py run_notifications` holds WebSockets and long polls.",
+)
+
 # --- Blocks and the object store ----------------------------------------------------------
 
 S3_BUCKET = env.text(

@@ -4,6 +4,7 @@ Plain data, no input or output. One event loop owns it, so it takes no locks.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,8 +13,11 @@ from uuid import UUID
 
 from drive_project.common.ids import new_id
 
-# More open connections of one person are refused: nobody has as many devices and tabs.
-MAX_CONNECTIONS_PER_USER = 200
+# More open connections of one person to one process are refused. A thousand devices on an
+# account are promised to work; each connection costs some 50 KB.
+MAX_CONNECTIONS_PER_USER = 2_000
+# Of one browser: a program that opens tabs without end takes nothing from other devices.
+MAX_CONNECTIONS_PER_DEVICE = 50
 
 
 class Ending(Enum):
@@ -24,7 +28,7 @@ class Ending(Enum):
 
 
 class TooManyConnections(Exception):
-    """One person has MAX_CONNECTIONS_PER_USER connections to this process already."""
+    """One person, or one browser, has as many connections to this process as it may."""
 
 
 class Inbox:
@@ -107,6 +111,7 @@ class Connections:
 
     def __init__(self) -> None:
         self._of_user: dict[UUID, dict[UUID, set[UUID]]] = {}
+        self._count_of_user: Counter[UUID] = Counter()
         self._details: dict[UUID, UserSessionDetails] = {}
 
     def __len__(self) -> int:
@@ -124,13 +129,18 @@ class Connections:
         devices = self._of_user.get(details.user_id, {})
         mine = devices.get(details.device_id, set())
         replaced = None if details.is_browser else next(iter(mine), None)
-        if replaced is None and sum(map(len, devices.values())) >= MAX_CONNECTIONS_PER_USER:
+        is_full = (
+            self._count_of_user[details.user_id] >= MAX_CONNECTIONS_PER_USER
+            or len(mine) >= MAX_CONNECTIONS_PER_DEVICE
+        )
+        if replaced is None and is_full:
             raise TooManyConnections
         removed = None if replaced is None else self.remove(replaced)
         self._of_user.setdefault(details.user_id, {}).setdefault(details.device_id, set()).add(
             details.connection_id
         )
         self._details[details.connection_id] = details
+        self._count_of_user[details.user_id] += 1
         return removed
 
     def remove(self, connection_id: UUID) -> UserSessionDetails | None:
@@ -141,8 +151,10 @@ class Connections:
             devices[details.device_id].discard(connection_id)
             if not devices[details.device_id]:
                 del devices[details.device_id]
+            self._count_of_user[details.user_id] -= 1
             if not devices:
                 del self._of_user[details.user_id]
+                del self._count_of_user[details.user_id]
         return details
 
     def of_users(self, user_ids: Iterable[UUID]) -> list[UserSessionDetails]:

@@ -2,9 +2,13 @@
 
 import asyncio
 import logging
+import math
+import random
 import weakref
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -32,6 +36,11 @@ REDIS_TIMEOUT_SECONDS = BLOCK_SECONDS + 5
 # at once; the database is asked this often, since a Redis that is away says nothing.
 REVOCATIONS_SECONDS = 1.0
 
+# So many devices a second are answered in comfort; those of a larger crowd are asked to come
+# back one after the other.
+CROWD = 100
+LONGEST_RETRY_SECONDS = 60
+
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
@@ -56,6 +65,7 @@ class Dispatcher:
             for redis, streams in self._sources(is_cluster=is_cluster(events_url))
         ]
         self._presence = Presence(self._redis)
+        self._sent_back: deque[float] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
     def _sources(self, *, is_cluster: bool) -> list[tuple[Redis, Sequence[str]]]:
@@ -77,10 +87,12 @@ class Dispatcher:
 
     async def close(self) -> None:
         """End all that `start` began."""
-        running = list(self._running)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        running = set(self._running)
+        while running:
+            for task in running:
+                task.cancel()
+            # Once may not do: one that comes while Redis is being connected to may get lost.
+            _, running = await asyncio.wait(running, timeout=0.1)
         for redis in {self._redis, self._events_redis}:
             await redis.aclose()
         self._questions.close()
@@ -88,6 +100,21 @@ class Dispatcher:
     async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer of a function of `files.public`, from a thread."""
         return await self._questions.ask(question, *args, **kwargs)
+
+    def retry_after_seconds(self) -> int | None:
+        """How long a device that is being answered should wait before it asks again.
+
+        None while there is no crowd. In a crowd each gets another time, in proportion.
+        """
+        now = monotonic()
+        while self._sent_back and self._sent_back[0] < now - 1:
+            self._sent_back.popleft()
+        self._sent_back.append(now)
+        crowd = len(self._sent_back) + self._questions.waiting
+        if crowd <= CROWD:
+            return None
+        longest = min(crowd / CROWD, LONGEST_RETRY_SECONDS)
+        return math.ceil(random.uniform(0, longest))  # noqa: S311 - not a secret
 
     @asynccontextmanager
     async def connection(self, session: Session) -> AsyncIterator[UserSessionDetails]:

@@ -6,6 +6,7 @@ and a Channels HTTP consumer does not notice that its client has gone.
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -94,7 +95,7 @@ async def long_poll(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
         if answering.done():
-            await _send(send, answering.result())
+            await send_response(send, answering.result())
     finally:
         for task in (answering, gone):
             task.cancel()
@@ -139,9 +140,13 @@ async def _poll(scope: Scope) -> dict[str, Any]:
             else:
                 answer = await _wait(details, standing, request.timeout_seconds)
             details.comes_back = True
+            retry_after_seconds = service.retry_after_seconds()
+            if retry_after_seconds is not None:
+                answer.setdefault("retry_after_seconds", retry_after_seconds)
             return answer
     except TooManyConnections:
-        raise TooManyRequests(retry_after_seconds=BUSY_RETRY_SECONDS) from None
+        jittered = random.randint(BUSY_RETRY_SECONDS // 2, BUSY_RETRY_SECONDS)  # noqa: S311
+        raise TooManyRequests(retry_after_seconds=jittered) from None
 
 
 async def _compare(service: Dispatcher, session: Session, request: PollRequest) -> Standing:
@@ -177,7 +182,8 @@ def _changes(standing: Standing) -> dict[str, Any]:
     return {"result": "changes", "action": "sync", "cursor": standing.cursor}
 
 
-async def _send(send: Send, response: HttpResponse) -> None:
+async def send_response(send: Send, response: HttpResponse) -> None:
+    """Answer with this, to be kept by nobody."""
     response["Cache-Control"] = "no-store"
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Length"] = str(len(response.content))

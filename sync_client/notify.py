@@ -126,9 +126,10 @@ class Notifier:
         self.contact = Contact.CONNECTED
         self._on_signal()
 
-    def _ask(self, timeout_seconds: int) -> bool:
+    def _ask(self, timeout_seconds: int) -> tuple[bool, float]:
         """One long poll; whether there is something to do: news, or, after a time without
-        any, a look whether that is true (docs/protocol.md, "full_sync")."""
+        any, a look whether that is true (docs/protocol.md, "full_sync"). And after how many
+        seconds the server wishes to be asked again."""
         params = {"timeout": str(timeout_seconds)}
         cursor = self._cursor()
         if cursor is not None:
@@ -141,18 +142,25 @@ class Notifier:
             if problem.code != "invalid-cursor":
                 raise Transient(str(problem)) from problem
             # The server was restored; pulling finds out and sorts it out.
-            return True
-        return answer.get("action") in {"sync", "full_sync"}
+            return True, 0.0
+        pause = answer.get("retry_after_seconds", 0)
+        is_number = isinstance(pause, int | float) and not isinstance(pause, bool)
+        return (
+            answer.get("action") in {"sync", "full_sync"},
+            min(max(0.0, pause), LONGEST_PAUSE_SECONDS) if is_number else 0.0,
+        )
 
     def _poll(self) -> None:
         """Long polls, for networks without WebSocket; some minutes, then the socket again."""
         until = time.monotonic() + POLLING_SECONDS
         while time.monotonic() < until and not self._stopping.is_set():
             began = time.monotonic()
-            if self._ask(POLL_SECONDS):
+            has_news, pause = self._ask(POLL_SECONDS)
+            if has_news:
                 self._on_signal()
                 # News that we do not pull at once, or our own, would be answered for ever.
-                self._stopping.wait(max(0.0, 1.0 - (time.monotonic() - began)))
+                pause = max(pause, 1.0 - (time.monotonic() - began))
+            self._stopping.wait(max(0.0, pause))
             self._failures = 0
 
     def _listen(self) -> bool:

@@ -43,13 +43,20 @@ def database_url(alias: str) -> str:
 class Server:
     """A running server process."""
 
-    def __init__(self, *, redis_url: str, log: Path, events_url: str = "") -> None:
+    def __init__(
+        self, *, redis_url: str, log: Path, events_url: str = "", is_apart: bool = False
+    ) -> None:
+        """is_apart: only the Notification Service, as `manage.py run_notifications`."""
         port = free_port()
+        address = f"127.0.0.1:{port}"
+        web = ["-m", "tests.notifications.served", address]
         self.log = log
-        self.url = f"http://127.0.0.1:{port}"
+        self.address = address
+        self._is_killed = False
+        self.url = f"http://{address}"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.notifications.served", f"127.0.0.1:{port}"],
+                [sys.executable, *(["manage.py", "run_notifications"] if is_apart else web)],
                 cwd=settings.BASE_DIR,
                 env={
                     **os.environ,
@@ -57,26 +64,37 @@ class Server:
                     "BLOCKS_DATABASE_URL": database_url("blocks"),
                     "REDIS_URL": redis_url,
                     "EVENTS_REDIS_URL": events_url,
+                    "NOTIFICATIONS_BIND": address,
                 },
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=dies_with_parent(),
             )
-        deadline = time.monotonic() + 30
+        # On a busy machine a start takes long.
+        deadline = time.monotonic() + 120
         while True:
             try:
                 httpx.get(f"{self.url}/healthz").raise_for_status()
                 return
             except httpx.TransportError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
+                    self.kill()
                     raise AssertionError(f"The server does not start:\n{log.read_text()}") from None
                 time.sleep(0.05)
 
     def stop(self) -> None:
-        """End it as `make up` does; it must not complain."""
+        """End it as `make up` does, where it lives; it must not complain."""
+        if self._is_killed:
+            return
         self._process.send_signal(signal.SIGTERM)
         assert self._process.wait(10) == 0
         assert "Traceback" not in self.log.read_text()
+
+    def kill(self) -> None:
+        """As a crash of its machine ends it."""
+        self._is_killed = True
+        self._process.kill()
+        self._process.wait(10)
 
     def poll(self, device: UserDevice | None, **query: Any) -> httpx.Response:
         """A long poll of a device; the keyword arguments are its query."""
@@ -165,9 +183,9 @@ def start_server(django_db_setup: None) -> StartServer:
     """Starts a server of the test's own, for instance on a Redis that will be stopped."""
 
     @contextmanager
-    def start(redis_url: str, name: str, *, events_url: str = "") -> Iterator[Server]:
+    def start(redis_url: str, name: str, **options: Any) -> Iterator[Server]:
         log = Path(settings.DATA_DIR) / f"{name}.log"
-        server = Server(redis_url=redis_url, log=log, events_url=events_url)
+        server = Server(redis_url=redis_url, log=log, **options)
         try:
             yield server
         finally:

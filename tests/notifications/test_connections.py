@@ -184,3 +184,33 @@ def test_of_two_processes_only_the_later_connection_stays(data):
         ended += leave_behind(choice, Connected(said.user_id, said.device_id, said.connection_id))
 
     assert ended == announced[:1]
+
+
+def test_a_browser_takes_no_more_than_its_part(monkeypatch):
+    monkeypatch.setattr(module, "MAX_CONNECTIONS_PER_DEVICE", 2)
+    connections = Connections()
+    user_id, browser_id = DEVICES[2]
+    tabs = [new(user_id, browser_id, is_browser=True) for _ in range(3)]
+    for tab in tabs[:2]:
+        connections.register(tab)
+    with pytest.raises(TooManyConnections):
+        connections.register(tabs[2])
+
+    # Another device of the same person is not held up, and a closed tab makes room.
+    connections.register(new())
+    connections.remove(tabs[0].connection_id)
+    connections.register(tabs[2])
+    assert len(connections) == 3
+
+
+def test_a_device_that_comes_again_needs_no_room(monkeypatch):
+    monkeypatch.setattr(module, "MAX_CONNECTIONS_PER_USER", 1)
+    connections = Connections()
+    first, second = new(), new()
+    connections.register(first)
+    assert connections.register(second) is first
+    with pytest.raises(TooManyConnections):
+        connections.register(new(*DEVICES[1]))
+    assert connections.remove(first.connection_id) is None
+    connections.remove(second.connection_id)
+    connections.register(new(*DEVICES[1]))

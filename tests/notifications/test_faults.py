@@ -4,12 +4,18 @@ import time
 
 import pytest
 import redis as redis_client
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
 from websockets.exceptions import ConnectionClosed
 
 from drive_project.common.errors import ServiceUnavailable
 from files import events
-from files.models import OutboxMessage
+from files.models import Namespace, OutboxMessage
 from files.services.devices import revoke_device
+from notifications import intake
+from notifications.consumers import DeviceSocket
+from notifications.dispatch import dispatcher
+from tests.people import token_of
 from tests.services.redis import PrivateRedis
 
 
@@ -120,3 +126,42 @@ def test_an_event_that_cannot_be_announced_is_an_error_soon(fragile_server, redi
             call()
         assert refused.value.extra["retry_after_seconds"] > 0
     assert time.monotonic() - began < 2
+
+
+def test_events_that_come_twice_late_or_wrong_tell_each_change_once(
+    fragile_server, redis, phone, new_folder
+):
+    namespace_id = Namespace.objects.get(owner=phone.user).pk
+    with (
+        fragile_server.socket(phone) as socket,
+        redis_client.Redis.from_url(redis.url) as client,
+    ):
+        socket.hear()
+        new_folder("one")
+        assert socket.hear(within=5)["seq"] == 2
+        for seq in (2, 1, 2):
+            events.publish_changed(namespace_id, seq)
+        client.xadd(events.stream_of(namespace_id), {"type": "of a later release"})
+        client.xadd(events.stream_of(namespace_id), {"type": "changed", "seq": "not a number"})
+        new_folder("two")
+        # Nothing between the two: what is known already is not told again.
+        assert socket.hear(within=5)["seq"] == 3
+
+
+async def test_a_change_whose_event_never_came_is_found_by_comparing(
+    monkeypatch, settings, phone, new_folder
+):
+    monkeypatch.setattr(intake, "BLOCK_SECONDS", 0.1)
+    monkeypatch.setattr(intake, "COMPARE_SECONDS", 0.1)
+    service = dispatcher()
+    headers = [(b"authorization", f"Bearer {token_of(phone)}".encode())]
+    socket = WebsocketCommunicator(DeviceSocket(), "/ws/notifications", headers)
+    await socket.connect()
+    assert (await socket.receive_json_from(10))["type"] == "hello"
+
+    settings.EVENTS_REDIS_URL = "redis://127.0.0.1:1"
+    await sync_to_async(new_folder)()
+    assert (await socket.receive_json_from(10))["seq"] == 2
+
+    await socket.disconnect()
+    await service.close()

@@ -10,7 +10,7 @@ from files.events import Changed
 from files.models import Namespace
 from notifications import connections
 from notifications.consumers import MAX_MESSAGE_BYTES, Allowance, DeviceSocket
-from notifications.dispatch import dispatcher
+from notifications.dispatch import CROWD, dispatcher
 from tests.people import new_device, token_of
 
 
@@ -108,3 +108,16 @@ async def test_every_socket_that_waits_is_told_by_one_question(
         assert told == {"type": "changed", "namespace_id": str(root), "seq": 4}
         await socket.disconnect()
     assert questions == ["members_of"]
+
+
+async def test_a_crowd_is_asked_to_come_back_one_after_the_other(service, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("notifications.dispatch.monotonic", lambda: now)
+    assert {service.retry_after_seconds() for _ in range(CROWD)} == {None}
+    pauses = [service.retry_after_seconds() for _ in range(900)]
+    assert all(pause is not None and 0 <= pause <= 10 for pause in pauses)
+    # Spread over the time that the crowd takes, not all at its end.
+    assert len(set(pauses)) > 3
+
+    now += 2
+    assert service.retry_after_seconds() is None

@@ -162,6 +162,32 @@ def test_where_no_websocket_gets_through_long_polls_do(listen):
     web.close()
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [(20, 20), (1000, 300), (-5, None), ("soon", None), (None, None), (True, None)],
+)
+def test_a_server_with_a_crowd_is_asked_again_when_it_says(said, expected, monkeypatch):
+    web = Web()
+    answer = {"result": "changes", "action": "sync", "retry_after_seconds": said}
+    web.answers[0] = Answer(body=json.dumps(answer).encode())
+    api = HttpApi(web.url, "token")
+    notifier = Notifier(api, web.url, "token", cursor=lambda: None, on_signal=lambda: None)
+    pauses = []
+
+    def wait(seconds):
+        pauses.append(seconds)
+        notifier._stopping.set()
+
+    monkeypatch.setattr(notifier._stopping, "wait", wait)
+    notifier._poll()
+
+    # Without a word of the server's: at most a second, so as not to ask without end.
+    [pause] = pauses
+    assert pause == expected if expected else 0 < pause <= 1
+    api.close()
+    web.close()
+
+
 def test_a_server_that_is_away_is_asked_again_and_found(listen):
     web = Web()
     web.answers[0] = Answer(503, headers={"Retry-After": "30"})
