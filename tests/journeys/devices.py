@@ -55,7 +55,7 @@ class Device:
         self._url = url or server.url
         self._home = home / name
         self._home.mkdir()
-        self._environment = {
+        self.environment = {
             **os.environ,
             "HOME": str(self._home),
             "DRIVE_CONFIG_DIR": str(self._home / "config"),
@@ -67,7 +67,7 @@ class Device:
         return subprocess.run(
             [str(DRIVE), *arguments],
             cwd=self._home,
-            env=self._environment,
+            env=self.environment,
             input=stdin,
             capture_output=True,
             text=True,
@@ -103,7 +103,7 @@ class Device:
         self.daemon = subprocess.Popen(
             [str(DRIVE), "start", "--foreground"],
             cwd=self._home,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

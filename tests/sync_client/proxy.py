@@ -1,5 +1,6 @@
 """Something between a device and the server that a test can make misbehave."""
 
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,15 +10,25 @@ import httpx
 
 from tests.sync_client.web import Answer
 
+# What concerns one connection only, and what the two would have to agree on.
+OF_ONE_HOP = {
+    "accept-encoding", "connection", "content-length", "keep-alive", "te", "transfer-encoding",
+    "upgrade", "sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions",
+}  # fmt: skip
+
 
 class Proxy:
     """Passes requests on to a server, except where `answer` has something else to say.
 
-    WebSockets do not get through.
+    `rewrite` gives the path that the server is to see. `loses`: asked once the server has
+    answered; if so, the connection breaks in place of the answer. WebSockets do not get
+    through; blocks do, since the server signs its URLs for the address that was asked.
     """
 
     def __init__(self, server_url: str) -> None:
         self.answer: Callable[[str, bytes], Answer | None] = lambda path, body: None
+        self.rewrite: Callable[[str, str], str] = lambda method, path: path
+        self.loses: Callable[[str, str], bool] = lambda method, path: False
         proxy = self
         client = httpx.Client(base_url=server_url, timeout=60)
 
@@ -31,11 +42,15 @@ class Proxy:
                     headers = {
                         name: value
                         for name, value in self.headers.items()
-                        if name.lower() in {"authorization", "content-type", "accept"}
+                        if name.lower() not in OF_ONE_HOP
                     }
-                    got = client.request(self.command, self.path, content=body, headers=headers)
+                    path = proxy.rewrite(self.command, self.path)
+                    got = client.request(self.command, path, content=body, headers=headers)
                     kind = {"Content-Type": got.headers.get("Content-Type", "text/plain")}
                     answer = Answer(got.status_code, got.content, kind)
+                    if proxy.loses(self.command, self.path):
+                        self.close_connection = True
+                        return
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
@@ -50,8 +65,8 @@ class Proxy:
 
         class Server(ThreadingHTTPServer):
             def handle_error(self, *args: Any) -> None:
-                # A long poll that is under way at the end.
-                if not proxy._is_closed:
+                # A client that is gone, or a long poll that is under way at the end.
+                if not proxy._is_closed and not isinstance(sys.exception(), ConnectionError):
                     super().handle_error(*args)
 
         self._is_closed = False
