@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
+from sync_client import compare
 from sync_client.conflicts import conflict_name
 from sync_client.errors import ApiProblem, PathProblem, SyncError, Transient
 from sync_client.feed import Feed
@@ -115,6 +116,10 @@ class Workbench:
         """
         item = self.trees.remote(operation.item_id) if operation.item_id is not None else None
         if item is None or not is_parked(item.name):
+            return False
+        synced, local = self.trees.synced(item.item_id), self.trees.local(operation.local_id or 0)
+        if synced is None or local is None or compare.is_moved_locally(local, synced):
+            # It was moved here as well: that is a conflict, whatever the other device does.
             return False
         now_ns = self.clock.now_ns()
         since_ns = self._parked_ns.setdefault(item.item_id, now_ns)
