@@ -16,7 +16,7 @@ from sync_client.errors import Transient
 from sync_client.ignore import RULES_NAME
 from sync_client.names import PARKED_PREFIX, name_key
 from sync_client.selection import Wishes
-from sync_client.trees import remote_path
+from sync_client.trees import local_path, remote_path
 from tests.fakes.server import FakeServer, Refusal, item_id
 from tests.sync_client.devices import Device, settle
 
@@ -308,13 +308,15 @@ class TwoFolders(RuleBasedStateMachine):
         """A tree without what the device lists as problems, in any case of the letters."""
         tops = [_key(each.path.split("/")) for each in device.engine.status().problems]
         with device.trees.database.reading() as connection:
-            # An item that cannot follow its node, or the other way round, has another place there.
-            tops += [
-                _key(remote_path(connection, each, device.trees.root))
-                for (each,) in connection.execute(
-                    "SELECT item_id FROM dirty_items WHERE code IS NOT NULL"
-                ).fetchall()
-            ]
+            # An item that cannot follow its node, or the other way round, has another place
+            # there; so has one that was moved into a folder which is set aside.
+            apart = connection.execute("SELECT item_id FROM dirty_items WHERE code IS NOT NULL")
+            elsewhere = [item_id for (item_id,) in apart.fetchall()]
+            for item_id, local_id in connection.execute("SELECT item_id, local_id FROM synced"):
+                here = _key(local_path(connection, local_id))
+                if any(here[: len(top)] == top for top in tops):
+                    elsewhere.append(item_id)
+            tops += [_key(remote_path(connection, each, device.trees.root)) for each in elsewhere]
         return {
             path: content
             for path, content in tree.items()
