@@ -180,13 +180,18 @@ class _Conversation:
                 return SILENT_TOO_LONG
             if now - signed_in_at >= self._socket.sign_in_again_seconds:
                 try:
-                    if await self._credentials.sign_in(self._service) is None:
+                    if not await self._is_signed_in():
                         return SIGN_IN_AGAIN
                     signed_in_at = now
                 except DatabaseFault:
                     # Not the client's fault: it stays, and we ask again with the next ping.
                     logger.warning("a sign-in could not be checked again", exc_info=True)
             await self.say({"type": "ping"})
+
+    async def _is_signed_in(self) -> bool:
+        if self._details.is_browser:
+            return await self._credentials.sign_in(self._service) is not None
+        return await self._service.is_signed_in(self._details.device_id)
 
     async def _listen(self) -> int | None:
         """Obey the client's messages. None: it has closed."""

@@ -35,6 +35,9 @@ REDIS_TIMEOUT_SECONDS = BLOCK_SECONDS + 5
 # A device that was signed out is promised to be cut off within 2 seconds. The event says so
 # at once; the database is asked this often, since a Redis that is away says nothing.
 REVOCATIONS_SECONDS = 1.0
+# Sockets ask from time to time whether their device is still signed in; those that do within
+# this are asked for together.
+ROLL_CALL_SECONDS = 0.2
 
 # So many devices a second are answered in comfort; those of a larger crowd are asked to come
 # back one after the other.
@@ -58,6 +61,7 @@ class Dispatcher:
         """events_url: where the event streams are, redis_url: where presence is."""
         self.connections = Connections()
         self._questions = Questions()
+        self._own_questions = Questions(threads=2)
         self._redis = _client(redis_url)
         self._events_redis = self._redis if events_url == redis_url else _client(events_url)
         self._intakes = [
@@ -65,6 +69,8 @@ class Dispatcher:
             for redis, streams in self._sources(is_cluster=is_cluster(events_url))
         ]
         self._presence = Presence(self._redis)
+        self._roll: set[UUID] = set()
+        self._roll_call: asyncio.Task[set[UUID]] | None = None
         self._sent_back: deque[float] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -96,10 +102,28 @@ class Dispatcher:
         for redis in {self._redis, self._events_redis}:
             await redis.aclose()
         self._questions.close()
+        self._own_questions.close()
 
     async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The answer of a function of `files.public`, from a thread."""
+        """The answer of a function of `files.public`, for one who is connected or wants to be."""
         return await self._questions.ask(question, *args, **kwargs)
+
+    async def ask_at_once(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for the service itself: what concerns all does not wait behind a crowd."""
+        return await self._own_questions.ask(question, *args, **kwargs)
+
+    async def is_signed_in(self, device_id: UUID) -> bool:
+        """Whether a device is still; asked in one question for all who come within a moment."""
+        self._roll.add(device_id)
+        if self._roll_call is None:
+            self._roll_call = asyncio.get_running_loop().create_task(self._call_roll())
+        # Shielded: one socket that closes must not take the answer from the others.
+        return device_id in await asyncio.shield(self._roll_call)
+
+    async def _call_roll(self) -> set[UUID]:
+        await asyncio.sleep(ROLL_CALL_SECONDS)
+        asked, self._roll, self._roll_call = self._roll, set(), None
+        return await self.ask_at_once(public.signed_in_devices, asked)
 
     def retry_after_seconds(self) -> int | None:
         """How long a device that is being answered should wait before it asks again.
@@ -157,7 +181,7 @@ class Dispatcher:
                         details.inbox.end(Ending.REPLACED)
         if not heads or not self.connections:
             return
-        members = await self.ask(public.members_of, heads.keys())
+        members = await self.ask_at_once(public.members_of, heads.keys())
         for namespace_id, seq in heads.items():
             for details in self.connections.of_users(members.get(namespace_id, ())):
                 details.signal(namespace_id, seq)
@@ -168,8 +192,8 @@ class Dispatcher:
         present = list(self.connections)
         if not present:
             return
-        heads = await self.ask(public.heads_of, {details.user_id for details in present})
-        signed_in = await self.ask(
+        heads = await self.ask_at_once(public.heads_of, {details.user_id for details in present})
+        signed_in = await self.ask_at_once(
             public.signed_in_devices, {details.device_id for details in present}
         )
         for details in present:
@@ -186,7 +210,7 @@ class Dispatcher:
                 continue
             asked_at = timezone.now()
             try:
-                self._end_revoked(await self.ask(public.revoked_since, since))
+                self._end_revoked(await self.ask_at_once(public.revoked_since, since))
                 since = asked_at
             except DatabaseFault as error:
                 # It sees that nobody is let in meanwhile; the next question reaches back.

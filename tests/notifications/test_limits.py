@@ -95,13 +95,13 @@ async def test_every_socket_that_waits_is_told_by_one_question(
         await socket.connect()
         await socket.receive_json_from()
     questions = []
-    ask = service.ask
+    ask = service.ask_at_once
 
     async def counted(question, *args, **kwargs):
         questions.append(question.__name__)
         return await ask(question, *args, **kwargs)
 
-    monkeypatch.setattr(service, "ask", counted)
+    monkeypatch.setattr(service, "ask_at_once", counted)
     await service.deliver([Changed(root, seq) for seq in (2, 3, 4)])
     for socket in sockets:
         told = await socket.receive_json_from()

@@ -58,6 +58,8 @@ class Scripted(Dispatcher):
         await self._step()
         return answer
 
+    ask_at_once = ask
+
     async def _step(self) -> None:
         step = asyncio.get_running_loop().create_future()
         self.steps.append(step)
