@@ -61,7 +61,7 @@ def move(api: Api, source: str, target: str) -> str:
     if folder["folder_id"] != item["parent_folder_id"]:
         body["parent_folder_id"] = folder["folder_id"]
     try:
-        api.request("PATCH", _resource(item), json=body, headers=_if_match(item))
+        api.request("PATCH", f"{item['type']}s/{id_of(item)}", json=body, headers=_if_match(item))
     except ApiProblem as problem:
         if problem.code in {"move-into-itself", "invalid-name", "name-taken"}:
             raise Refused(f"{source!r} cannot be moved there: {problem.detail}") from problem
@@ -84,7 +84,12 @@ def remove(api: Api, config: Config, path: str, *, is_recursive: bool) -> dict[s
                     f"{root.remote_path} is linked with {root.path}: what is in it is removed "
                     "there. To remove it from the server alone, unlink it first: drive unlink."
                 )
-    api.request("DELETE", _resource(item), json={"op_id": new_id()}, headers=_if_match(item))
+    api.request(
+        "DELETE",
+        f"{item['type']}s/{id_of(item)}",
+        json={"op_id": new_id()},
+        headers=_if_match(item),
+    )
     return item
 
 
@@ -101,10 +106,6 @@ def path_of(api: Api, folder: dict[str, Any], name: str) -> str:
         items = api.request("GET", f"folders/{folder['folder_id']}/path")["items"]
         names = [item["name"] for item in items if item["parent_folder_id"] is not None]
     return "/" + "/".join([*names, name])
-
-
-def _resource(item: dict[str, Any]) -> str:
-    return f"{item['type']}s/{id_of(item)}"
 
 
 def _if_match(item: dict[str, Any]) -> dict[str, str]:

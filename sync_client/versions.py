@@ -37,8 +37,11 @@ def version_named(versions: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 def restore_version(api: Api, file: dict[str, Any], version: dict[str, Any]) -> dict[str, Any]:
     """Make an old version's content the current one, as a new version; the file."""
-    path = f"files/{file['file_id']}/versions/{version['file_version_id']}/restore"
-    return api.request("POST", path, json={"op_id": new_id()})
+    return api.request(
+        "POST",
+        f"files/{file['file_id']}/versions/{version['file_version_id']}/restore",
+        json={"op_id": new_id()},
+    )
 
 
 def difference(

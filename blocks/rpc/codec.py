@@ -176,7 +176,8 @@ def pages(message: M) -> Iterator[M]:
                 yield page
                 page = type(message)()
                 size_bytes = 0
-    yield page
+    if page.ByteSize():
+        yield page
 
 
 def _put(page: Message, name: str, value: Any) -> None:

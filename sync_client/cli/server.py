@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sync_client.cli.device import opened_store, server_of
-from sync_client.cli.output import complain, harmless, say, say_json, size_text
+from sync_client.cli.output import complain, harmless, local_time, say, say_json, size_text
 
 if TYPE_CHECKING:
     from sync_client.api import HttpApi
@@ -34,10 +34,10 @@ def list_folder(
         return
     for item in items:
         if item["type"] == "folder":
-            say(f"{'-':>9}  {item['modified_at'][:16]}  {harmless(item['name'])}/")
+            say(f"{'-':>9}  {local_time(item['modified_at'])}  {harmless(item['name'])}/")
         else:
             size = size_text(item["size_bytes"])
-            say(f"{size:>9}  {item['modified_at'][:16]}  {harmless(item['name'])}")
+            say(f"{size:>9}  {local_time(item['modified_at'])}  {harmless(item['name'])}")
 
 
 def get(

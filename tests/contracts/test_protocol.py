@@ -65,26 +65,39 @@ def served() -> set[Request]:
 def asked() -> set[Request]:
     """Every request that the sync client makes, read from its source."""
     requests = set()
-    for source in sorted((Path(settings.BASE_DIR) / "sync_client").glob("*.py")):
+    for source in sorted((Path(settings.BASE_DIR) / "sync_client").rglob("*.py")):
         for node in ast.walk(ast.parse(source.read_text())):
             match node:
                 case ast.Call(
                     func=ast.Attribute(attr="request"), args=[ast.Constant(method), path, *_]
-                ) if method in METHODS:
-                    requests.add((method, f"/{_text_of(path).lstrip('/')}"))
+                ) if method in METHODS and not _is_any_list(path):
+                    requests |= {(method, each) for each in _paths_of(path, source)}
+                case ast.Call(func=ast.Name("pages"), args=[_, path]):
+                    requests |= {("GET", each) for each in _paths_of(path, source)}
     return requests
 
 
-def _text_of(path: ast.expr) -> str:
+def _is_any_list(path: ast.expr) -> bool:
+    """The one request of `listing.pages`, whose callers write the path."""
+    return isinstance(path, ast.Name) and path.id == "path"
+
+
+def _paths_of(path: ast.expr, source: Path) -> set[str]:
     match path:
         case ast.Constant(str(text)):
-            return text
+            pass
         case ast.JoinedStr(values=parts):
-            return "".join(
+            text = "".join(
                 part.value if isinstance(part, ast.Constant) else "{}"  # type: ignore[misc]
                 for part in parts
             )
-    raise AssertionError(f"line {path.lineno}: the path is not written out")
+        case _:
+            raise AssertionError(f"{source.name}:{path.lineno}: the path is not written out")
+    text = "/" + text.lstrip("/")
+    # An item of either kind.
+    if text.startswith("/{}s/"):
+        return {text.replace("{}", kind, 1) for kind in ("file", "folder")}
+    return {text}
 
 
 def is_answered(method: str, path: str) -> bool:
