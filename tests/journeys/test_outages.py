@@ -7,6 +7,7 @@ the parts of the launcher by the launcher itself; nobody does anything else.
 
 import hashlib
 import json
+import logging
 import os
 import random
 import subprocess
@@ -43,6 +44,8 @@ PATIENCE_SECONDS = 120
 TOKEN = "of the block service, and of nobody else"
 # What a device meets while a part is away; it tries again.
 NOT_NOW = {409, 429, 500, 502, 503, 504}
+
+logger = logging.getLogger(__name__)
 
 
 class Production:
@@ -236,6 +239,7 @@ def test_whatever_part_is_killed_nothing_acknowledged_is_lost(production: Produc
                 start_again = production.kill(part)
                 time.sleep(1)
                 start_again()
+                began = time.monotonic()
                 wait_until(
                     production.is_ready,
                     seconds=BACK_SECONDS,
@@ -248,6 +252,7 @@ def test_whatever_part_is_killed_nothing_acknowledged_is_lost(production: Produc
                     what=f"writes after the {part} was killed",
                     explain=lambda: [each for each in writing if each.done()],
                 )
+                logger.warning("%s: all write again after %.1f s", part, time.monotonic() - began)
         finally:
             stop.set()
         for each in writing:
