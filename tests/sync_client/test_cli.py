@@ -729,7 +729,7 @@ def test_without_a_terminal_there_are_no_colours(linked, tmp_path):
 def test_sizes_and_times_are_for_people(linked, tmp_path):
     (tmp_path / "Drive" / "note").write_bytes(bytes(1_500_000))
     linked("sync", "--once")
-    assert re.search(r"1\.5 MB  \d{4}-\d\d-\d\dT\d\d:\d\d  note", linked("ls").stdout)
+    assert re.search(r"1\.5 MB  \d{4}-\d\d-\d\d \d\d:\d\d  note", linked("ls").stdout)
 
 
 def test_the_program_is_a_module_too(drive, tmp_path):
