@@ -289,8 +289,8 @@ def test_a_folder_around_one_of_another_device_leaves_that_out(linked, server, a
 
 
 def test_a_folder_of_the_server_that_was_renamed_is_linked_once(signed_in, tmp_path):
-    assert signed_in("link", tmp_path / "one", "--path", "/Work/Plans").returncode == 0
-    assert signed_in("link", tmp_path / "two", "--path", "/work/PLANS").returncode == 2
+    assert signed_in("link", tmp_path / "one", "--path", "/Office/Plans").returncode == 0
+    assert signed_in("link", tmp_path / "two", "--path", "/office/PLANS").returncode == 2
     home = tmp_path / "home/.config/drive"
     root = json.loads((home / "config.json").read_text())["roots"][0]
     server_url = json.loads((home / "config.json").read_text())["login"]["server_url"]
@@ -302,11 +302,11 @@ def test_a_folder_of_the_server_that_was_renamed_is_linked_once(signed_in, tmp_p
         headers={"Idempotency-Key": new_id(), "If-Match": f'"{folder["rev"]}"'},
     )
     api.close()
-    for path in ("/Work/Ideas", "/work/ideas/new", "/Work", "/"):
+    for path in ("/Office/Ideas", "/office/ideas/new", "/Office", "/"):
         done = signed_in("link", tmp_path / "three", "--path", path)
         assert done.returncode == 2, path
         assert "already linked" in done.stderr
-    assert "new" not in signed_in("ls", "/Work/Ideas").stdout
+    assert "new" not in signed_in("ls", "/Office/Ideas").stdout
 
 
 BREAKS = {

@@ -252,12 +252,12 @@ def test_a_move_overwrites_nothing(inside, tmp_path):
 
 
 def test_what_is_linked_is_not_removed_by_its_path(inside):
-    inside("link", "Drive", "--path", "/work/drive")
-    for path in ("/work", "/work/drive"):
+    inside("link", "Drive", "--path", "/office/drive")
+    for path in ("/office", "/office/drive"):
         done = inside("rm", "-r", path)
         assert done.returncode == 2
         assert "linked" in done.stderr
-    assert names(inside, "/work") == ["drive"]
+    assert names(inside, "/office") == ["drive"]
 
 
 def test_the_files_of_others_are_not_there(inside, server, accounts, tmp_path):
