@@ -93,7 +93,9 @@ class Dispatcher:
 
     async def close(self) -> None:
         """End all that `start` began."""
-        running = set(self._running)
+        running: set[asyncio.Task[Any]] = set(self._running)
+        if self._roll_call is not None:
+            running.add(self._roll_call)
         while running:
             for task in running:
                 task.cancel()
