@@ -1,8 +1,11 @@
 """The process dies between any two steps on the disk; the next start loses nothing."""
 
+import contextlib
 import itertools
 import os
 import pathlib
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -221,6 +224,20 @@ def edited_unseen(path: pathlib.Path) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
+@contextlib.contextmanager
+def edited_just_before(laptop: Device, step: str) -> Iterator[None]:
+    """The file `a` is edited unseen in the moment before each such step of the file system."""
+    whole = getattr(laptop.fs, step)
+
+    def edited(*arguments: Any) -> Any:
+        edited_unseen(laptop.root / "a")
+        return whole(*arguments)
+
+    setattr(laptop.fs, step, edited)
+    yield
+    setattr(laptop.fs, step, whole)
+
+
 def test_an_edit_in_the_moment_of_a_download_is_kept_though_size_and_time_are_the_same(
     tmp_path: pathlib.Path,
 ):
@@ -229,15 +246,8 @@ def test_an_edit_in_the_moment_of_a_download_is_kept_though_size_and_time_are_th
     server.put("a", content=b"first")
     settle(laptop)
     server.put("a", content=b"second")
-    exchange = laptop.fs.exchange
-
-    def edited_just_before(staged, path):
-        edited_unseen(laptop.root / "a")
-        return exchange(staged, path)
-
-    laptop.fs.exchange = edited_just_before  # type: ignore[method-assign]
-    laptop.sync()
-    laptop.fs.exchange = exchange  # type: ignore[method-assign]
+    with edited_just_before(laptop, "exchange"):
+        laptop.sync()
     settle(laptop)
 
     assert laptop.tree() == server.tree()
@@ -255,15 +265,8 @@ def test_an_edit_in_the_moment_of_a_deletion_is_kept_though_size_and_time_are_th
     gone = server.find("a")
     assert gone is not None
     server.delete(gone)
-    take = laptop.fs.take
-
-    def edited_just_before(path, name):
-        edited_unseen(laptop.root / "a")
-        return take(path, name)
-
-    laptop.fs.take = edited_just_before  # type: ignore[method-assign]
-    laptop.sync()
-    laptop.fs.take = take  # type: ignore[method-assign]
+    with edited_just_before(laptop, "take"):
+        laptop.sync()
     settle(laptop)
 
     assert laptop.tree() == server.tree() == {("a",): b"FIRST"}
