@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from sync_client.errors import ApiProblem, PathProblem, SyncError
 from sync_client.names import printable
@@ -12,9 +13,34 @@ from sync_client.ports import (
     FileToFetch,
     FileToSend,
     Sent,
-    Signature,
 )
 from tests.fakes.server import FakeServer, Refusal
+
+
+def blocks_unchanged(fs: FileSystem, file: FileToSend) -> list[bytes]:
+    """The blocks of a file, if it is still the one that was to be sent.
+
+    Raises PathProblem `changed-while-reading`.
+    """
+    changed = PathProblem(printable(file.path), "changed-while-reading", "It changed.")
+    blocks = []
+    try:
+        for block, signature in fs.open_blocks(file.path):
+            if signature != file.signature:
+                raise changed
+            blocks.append(block)
+    except FileNotFoundError as error:
+        raise changed from error
+    return blocks
+
+
+def block_refs(blocks: Sequence[bytes]) -> tuple[BlockRef, ...]:
+    """What blocks that follow each other are called, and where each begins."""
+    begins = accumulate(map(len, blocks), initial=0)
+    return tuple(
+        BlockRef(hashlib.sha256(block).hexdigest(), len(block), offset)
+        for block, offset in zip(blocks, begins, strict=False)
+    )
 
 
 class FakeTransfers:
@@ -53,7 +79,8 @@ class FakeTransfers:
             on_result(file, outcome)
 
     def _send(self, file: FileToSend) -> Sent:
-        content, blocks = self._read(file.path, file.signature)
+        parts = blocks_unchanged(self._fs, file)
+        content = b"".join(parts)
         self.sent_bytes += len(content)
         answer = self._server.commit(
             device=self._device,
@@ -66,22 +93,7 @@ class FakeTransfers:
             mtime_ns=file.signature.mtime_ns,
             executable=file.signature.executable,
         )
-        return Sent(answer=answer, content_hash=hashlib.sha256(content).hexdigest(), blocks=blocks)
-
-    def _read(
-        self, path: tuple[str, ...], expected: Signature
-    ) -> tuple[bytes, tuple[BlockRef, ...]]:
-        content = b""
-        blocks = []
-        try:
-            for block, signature in self._fs.open_blocks(path):
-                if signature != expected:
-                    raise PathProblem(printable(path), "changed-while-reading", "It changed.")
-                blocks.append(BlockRef(hashlib.sha256(block).hexdigest(), len(block), len(content)))
-                content += block
-        except FileNotFoundError as error:
-            raise PathProblem(printable(path), "changed-while-reading", "It is gone.") from error
-        return content, tuple(blocks)
+        return Sent(answer, hashlib.sha256(content).hexdigest(), block_refs(parts))
 
     def fetch(
         self,

@@ -18,11 +18,11 @@ from sync_client.errors import (
     Transient,
     path_problem,
 )
-from sync_client.names import printable
-from sync_client.ports import BlockRef, Fetched, FileSystem, FileToFetch, FileToSend, Path, Sent
+from sync_client.ports import Fetched, FileSystem, FileToFetch, FileToSend, Path, Sent
 from sync_client.trees import Trees
 from tests.fakes.machine import SeededRandomness
 from tests.fakes.server import Refusal
+from tests.fakes.transfers import block_refs, blocks_unchanged
 from tests.simulation.kernel import Kernel
 from tests.simulation.server import cut, name_of
 from tests.simulation.system_calls import load
@@ -96,7 +96,7 @@ class SimulatedTransfers:
 
     def _send(self, file: FileToSend) -> Sent:
         machine, server = self._machine, self._machine.world.server
-        content = self._read(file)
+        content = b"".join(blocks_unchanged(self._fs, file))
         blocks = cut(content)
         wanted = {
             "op_id": file.op_id,
@@ -113,23 +113,7 @@ class SimulatedTransfers:
             if name_of(block) in missing:
                 machine.call("put", partial(server.put_block, block))
         answer = machine.call("commit", lambda: server.finish(machine.name, file.op_id))
-        refs = tuple(
-            BlockRef(name_of(each), len(each), sum(map(len, blocks[:index])))
-            for index, each in enumerate(blocks)
-        )
-        return Sent(answer, hashlib.sha256(content).hexdigest(), refs)
-
-    def _read(self, file: FileToSend) -> bytes:
-        content = b""
-        changed = PathProblem(printable(file.path), "changed-while-reading", "It changed.")
-        try:
-            for block, signature in self._fs.open_blocks(file.path):
-                if signature != file.signature:
-                    raise changed
-                content += block
-        except FileNotFoundError as error:
-            raise changed from error
-        return content
+        return Sent(answer, hashlib.sha256(content).hexdigest(), block_refs(blocks))
 
     def fetch(
         self,
@@ -166,10 +150,7 @@ class SimulatedTransfers:
         signature = staged.finish(
             size_bytes=file.size_bytes, mtime_ns=file.mtime_ns, executable=file.executable
         )
-        refs = tuple(
-            BlockRef(name_of(each), len(each), sum(map(len, blocks[:index])))
-            for index, each in enumerate(blocks)
-        )
+        refs = block_refs(blocks)
         return Fetched(signature, hashlib.sha256(b"".join(blocks)).hexdigest(), refs)
 
 
