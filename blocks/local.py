@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from blocks import copies, downloads, records, references, refresh, statistics, uploads, verdicts
+from blocks import copying, downloads, records, references, refresh, statistics, uploads, verdicts
 from blocks.service import (
     BlockLocation,
     BlockStats,
@@ -16,6 +16,7 @@ from blocks.service import (
     RefreshedUpload,
     Settlement,
     UploadReport,
+    VersionCopy,
     VersionRange,
     VersionToCommit,
 )
@@ -59,8 +60,8 @@ class LocalBlockService:
         references.settle(settlements)
 
     @outside_transactions
-    def copy_version(self, *, source_version_id: UUID, version: NewVersion) -> None:
-        copies.copy(source_version_id=source_version_id, version=version)
+    def copy_versions(self, *, copies: Sequence[VersionCopy]) -> None:
+        copying.copy(copies)
 
     @outside_transactions
     def get_block_download_urls(self, *, ranges: Sequence[VersionRange]) -> Downloads:

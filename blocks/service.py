@@ -24,6 +24,7 @@ MAX_BLOCKS_PER_CALL = 10_000
 MAX_URLS_PER_CALL = 1_000
 FIRST_URLS = 100
 MAX_RECORDED_PER_CALL = 1_000
+MAX_COPIES_PER_CALL = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,14 @@ class NewVersion:
     blocks: Sequence[BlockClaim]
     # Position of blocks[0] in the whole list: long lists come in several calls.
     start_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VersionCopy:
+    """A new version (without `blocks`) that is to have the blocks of a committed one."""
+
+    source_version_id: UUID
+    version: NewVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,10 +338,11 @@ class BlockService(Protocol):
         Raises ServiceUnavailable for a release while a backup is being made.
         """
 
-    def copy_version(self, *, source_version_id: UUID, version: NewVersion) -> None:
-        """Give a new version the blocks of a committed one; no bytes move. `blocks` is empty.
+    def copy_versions(self, *, copies: Sequence[VersionCopy]) -> None:
+        """Give new versions the blocks of committed ones; no bytes move.
 
-        Raises NotFound when the source has no committed list.
+        Raises NotFound with `file_version_id`, the first source that has no committed list,
+        and InvalidRequest for more than MAX_COPIES_PER_CALL. What was copied before stays.
         """
 
     def get_block_download_urls(self, *, ranges: Sequence[VersionRange]) -> Downloads:

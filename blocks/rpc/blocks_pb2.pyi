@@ -277,7 +277,7 @@ class ReleaseVersionsResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
-class CopyVersionRequest(_message.Message):
+class VersionCopy(_message.Message):
     __slots__ = ("source_version_id", "version")
     SOURCE_VERSION_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -285,7 +285,13 @@ class CopyVersionRequest(_message.Message):
     version: NewVersion
     def __init__(self, source_version_id: _Optional[str] = ..., version: _Optional[_Union[NewVersion, _Mapping]] = ...) -> None: ...
 
-class CopyVersionResponse(_message.Message):
+class CopyVersionsRequest(_message.Message):
+    __slots__ = ("copies",)
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    copies: _containers.RepeatedCompositeFieldContainer[VersionCopy]
+    def __init__(self, copies: _Optional[_Iterable[_Union[VersionCopy, _Mapping]]] = ...) -> None: ...
+
+class CopyVersionsResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 

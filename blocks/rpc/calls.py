@@ -152,9 +152,9 @@ RELEASE_VERSIONS = Call(
     timedelta(minutes=3),
     "A decision told twice finds itself recorded; a release is final.",
 )
-COPY_VERSION = Call(
-    "CopyVersion",
-    BlockService.copy_version,
+COPY_VERSIONS = Call(
+    "CopyVersions",
+    BlockService.copy_versions,
     timedelta(minutes=3),
     "Rows that are copied already are left as they are.",
 )

@@ -33,6 +33,7 @@ from blocks.service import (
     RefreshedUpload,
     Settlement,
     UploadReport,
+    VersionCopy,
     VersionRange,
     VersionToCommit,
 )
@@ -220,8 +221,8 @@ class RemoteBlockService:
         self._ask(calls.RELEASE_VERSIONS, settlements=settlements)
 
     @outside_transactions
-    def copy_version(self, *, source_version_id: UUID, version: NewVersion) -> None:
-        self._ask(calls.COPY_VERSION, source_version_id=source_version_id, version=version)
+    def copy_versions(self, *, copies: Sequence[VersionCopy]) -> None:
+        self._ask(calls.COPY_VERSIONS, copies=copies)
 
     @outside_transactions
     def get_block_download_urls(self, *, ranges: Sequence[VersionRange]) -> Downloads:

@@ -54,12 +54,24 @@ class DeleteFileItem(_Conditional, operations.DeleteFile):
     file_id = serializers.UUIDField()
 
 
+class RestoreItem(operations.RestoreItem):
+    op = serializers.ChoiceField(["restore"])
+    item_id = serializers.UUIDField()
+
+
+class DeleteForEverItem(operations.DeleteForEver):
+    op = serializers.ChoiceField(["delete_for_ever"])
+    item_id = serializers.UUIDField()
+
+
 ITEMS: dict[str, type[serializers.Serializer[Any]]] = {
     "create_folder": CreateFolderItem,
     "update_folder": UpdateFolderItem,
     "update_file": UpdateFileItem,
     "delete_folder": DeleteFolderItem,
     "delete_file": DeleteFileItem,
+    "restore": RestoreItem,
+    "delete_for_ever": DeleteForEverItem,
 }
 
 

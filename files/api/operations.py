@@ -16,7 +16,7 @@ from files import journal
 from files.api.items import BigIntegerField, NameField, WriteSerializer
 from files.idempotency import Answer
 from files.models import UserDevice
-from files.services import deletions, folders, moves
+from files.services import deletions, folders, moves, trash
 from files.services.batches import folder_answer
 from files.services.folders import NewFolder
 
@@ -53,6 +53,16 @@ class DeleteFile(WriteSerializer):
     pass
 
 
+class RestoreItem(WriteSerializer):
+    parent_folder_id = serializers.UUIDField(
+        required=False, help_text="Default: where it was, or the root where that is gone."
+    )
+
+
+class DeleteForEver(WriteSerializer):
+    pass
+
+
 def create_folder(device: UserDevice, fields: Fields) -> Answer:
     return folder_answer(folders.create_folder(device=device, **fields))
 
@@ -84,6 +94,15 @@ def delete_file(device: UserDevice, fields: Fields) -> Answer:
     return Answer(
         200, {"item": journal.state_of(deletions.delete_file(device=device, **_with_rev(fields)))}
     )
+
+
+def restore(device: UserDevice, fields: Fields) -> Answer:
+    return Answer(200, {"item": journal.state_of(trash.restore(device=device, **fields))})
+
+
+def delete_for_ever(device: UserDevice, fields: Fields) -> Answer:
+    trash.delete_for_ever(device=device, **fields)
+    return Answer(204, {})
 
 
 def _with_rev(fields: Fields) -> dict[str, Any]:
@@ -127,4 +146,6 @@ _WRITES: dict[str, Callable[[UserDevice, Fields], Answer]] = {
     "update_file": update_file,
     "delete_folder": delete_folder,
     "delete_file": delete_file,
+    "restore": restore,
+    "delete_for_ever": delete_for_ever,
 }

@@ -97,6 +97,10 @@ class ItemPage(Shape):
     next_cursor = serializers.CharField(allow_null=True)
 
 
+class CopiedItems(Shape):
+    items = any_item(many=True)
+
+
 class FolderPath(Shape):
     items = FolderItem(many=True)
 

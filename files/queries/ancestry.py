@@ -5,7 +5,7 @@ below. Reading pays for it with a recursive query, the same text on SQLite and P
 UNION (not UNION ALL) ends even on a cycle, which the writers never make.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -161,7 +161,16 @@ def live_descendants(folder: Folder) -> tuple[QuerySet[Folder], QuerySet[File]]:
     What is above the folder, and whether the folder is deleted, does not count: so this is
     what a deletion took and a restore brings back.
     """
-    below = _below("folder_id = %s", folder.pk, only_live=True)
+    return live_below([folder.pk])
+
+
+def live_below(folder_ids: Collection[UUID]) -> tuple[QuerySet[Folder], QuerySet[File]]:
+    """The same for several folders together."""
+    if not folder_ids:
+        return Folder.objects.none(), File.objects.none()
+    first, *more = folder_ids
+    start = f"folder_id IN ({', '.join(['%s'] * len(folder_ids))})"
+    below = _below(start, first, *map(stored_id, more), only_live=True)
     return (
         Folder.objects.filter(folder_id__in=below),
         File.objects.filter(

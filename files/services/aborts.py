@@ -65,6 +65,13 @@ def abort_pending(version_id: UUID) -> bool:
         return _abort(version.file.namespace.owner_id, [version_id]) > 0
 
 
+def abort_versions(owner_id: UUID, version_ids: Sequence[UUID]) -> None:
+    """End what was begun together for one owner's namespaces and came to nothing."""
+    for start in range(0, len(version_ids), VERSIONS_AT_ONCE):
+        with transaction.atomic():
+            _abort(owner_id, version_ids[start : start + VERSIONS_AT_ONCE])
+
+
 def abort_expired() -> int:
     """Abort uploads that nobody committed in time; how many."""
     count = 0

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from blocks.service import get_block_service
+from blocks.service import VersionCopy, get_block_service
 from drive_project.common.errors import (
     DriveError,
     NotFound,
@@ -78,8 +78,8 @@ def restore_version(
 def copy_blocks(version: FileVersion, source_id: UUID) -> None:
     """Give a pending version the blocks of another one, outside of any transaction."""
     try:
-        get_block_service().copy_version(
-            source_version_id=source_id, version=new_version_of(version, ())
+        get_block_service().copy_versions(
+            copies=[VersionCopy(source_id, new_version_of(version, ()))]
         )
     except NotFound:
         # Committed here, yet not known there: the word of it is still under way.

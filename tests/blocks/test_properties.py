@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from blocks import gc
 from blocks.local import LocalBlockService
-from blocks.service import NewVersion, Settlement
+from blocks.service import NewVersion, Settlement, VersionCopy
 from blocks.storage import LocalObjectStore
 from drive_project.common.errors import DriveError
 from tests.blocks.devices import Device, Door, pack_of, sha256
@@ -147,7 +147,7 @@ class Story:
         if source is None:
             return None
         version = me.device.version([], blocks=source.blocks)
-        me.device.service.copy_version(source_version_id=source.file_version_id, version=version)
+        me.device.service.copy_versions(copies=[VersionCopy(source.file_version_id, version)])
         me.device.service.settle_versions(
             settlements=[
                 Settlement(version.file_version_id, True, version.file_id, version.namespace_id)

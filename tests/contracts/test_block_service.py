@@ -12,6 +12,7 @@ from blocks.service import (
     FIRST_URLS,
     MAX_BLOCK_BYTES,
     MAX_BLOCKS_PER_CALL,
+    MAX_COPIES_PER_CALL,
     MAX_PACK_BYTES,
     BlockClaim,
     BlockService,
@@ -25,6 +26,7 @@ from blocks.service import (
     Settlement,
     UploadReport,
     Verdict,
+    VersionCopy,
     VersionRange,
     VersionToCommit,
 )
@@ -235,7 +237,7 @@ def test_naming_a_hash_is_no_way_to_its_bytes(
     with pytest.raises(NotFound):
         service.read_version(file_version_id=thief.file_version_id, start=0, length=1)
     with pytest.raises(NotFound):
-        service.copy_version(source_version_id=thief.file_version_id, version=stranger.version([]))
+        service.copy_versions(copies=[VersionCopy(thief.file_version_id, stranger.version([]))])
     assert laptop.read(secret) == BIG[0]
 
 
@@ -775,8 +777,8 @@ def test_a_copy_moves_no_bytes(laptop: Device, phone: Device) -> None:
     source = laptop.upload([*BIG, *SMALL, BIG[0]])
     copy = phone.version([])
 
-    phone.service.copy_version(source_version_id=source.file_version_id, version=copy)
-    phone.service.copy_version(source_version_id=source.file_version_id, version=copy)
+    phone.service.copy_versions(copies=[VersionCopy(source.file_version_id, copy)])
+    phone.service.copy_versions(copies=[VersionCopy(source.file_version_id, copy)])
 
     [verdict] = phone.service.verify_versions(
         versions=[
@@ -791,13 +793,33 @@ def test_a_copy_moves_no_bytes(laptop: Device, phone: Device) -> None:
     assert phone.download(copy) == [*BIG, *SMALL, BIG[0]]
 
 
+def test_many_copies_are_one_call_and_each_keeps_its_blocks(laptop: Device, phone: Device) -> None:
+    sources = [laptop.upload(BIG[:2]), laptop.upload(SMALL), laptop.upload([])]
+    copies = [(source, phone.version([])) for source in [*sources, sources[0]]]
+
+    phone.service.copy_versions(
+        copies=[VersionCopy(source.file_version_id, copy) for source, copy in copies]
+    )
+    for _, copy in copies:
+        phone.settle(copy)
+    for source in sources:
+        laptop.settle(source, is_committed=False)
+
+    assert [phone.download(copy) for _, copy in copies[:2]] == [BIG[:2], SMALL]
+    assert phone.download(copies[3][1]) == BIG[:2]
+    with pytest.raises(InvalidRequest):
+        phone.service.copy_versions(
+            copies=[VersionCopy(new_id(), phone.version([]))] * (MAX_COPIES_PER_CALL + 1)
+        )
+
+
 def test_what_does_not_exist_cannot_be_read_or_copied(laptop: Device) -> None:
     with pytest.raises(NotFound):
         laptop.service.get_block_download_urls(ranges=[VersionRange(new_id())])
     with pytest.raises(NotFound):
         laptop.service.read_version(file_version_id=new_id(), start=0, length=1)
     with pytest.raises(NotFound):
-        laptop.service.copy_version(source_version_id=new_id(), version=laptop.version([]))
+        laptop.service.copy_versions(copies=[VersionCopy(new_id(), laptop.version([]))])
 
 
 def test_a_refused_download_names_every_version_that_cannot_be_read(laptop: Device) -> None:

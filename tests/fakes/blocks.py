@@ -16,6 +16,7 @@ from blocks.references import check_claims
 from blocks.service import (
     FIRST_URLS,
     MAX_BLOCKS_PER_CALL,
+    MAX_COPIES_PER_CALL,
     MAX_RECORDED_PER_CALL,
     MAX_URLS_PER_CALL,
     PACK_BELOW_BYTES,
@@ -37,6 +38,7 @@ from blocks.service import (
     Source,
     UploadReport,
     Verdict,
+    VersionCopy,
     VersionDownload,
     VersionRange,
     VersionToCommit,
@@ -213,12 +215,15 @@ class FakeBlockService(Ledger):
                 known.file_id = settlement.file_id or known.file_id
                 known.namespace_id = settlement.namespace_id or known.namespace_id
 
-    def copy_version(self, *, source_version_id: UUID, version: NewVersion) -> None:
-        source = self.readable(source_version_id)
-        target = self.list_of_upload(version)
-        self.lists[version.file_version_id] = target
-        for index, row in source.rows.items():
-            target.rows.setdefault(index, Row(row.claim, held=True))
+    def copy_versions(self, *, copies: Sequence[VersionCopy]) -> None:
+        if len(copies) > MAX_COPIES_PER_CALL:
+            raise InvalidRequest(f"At most {MAX_COPIES_PER_CALL} versions in one call.")
+        for each in copies:
+            source = self.readable(each.source_version_id)
+            target = self.list_of_upload(each.version)
+            self.lists[each.version.file_version_id] = target
+            for index, row in source.rows.items():
+                target.rows.setdefault(index, Row(row.claim, held=True))
 
     # --- Downloads ----------------------------------------------------------------------
 

@@ -193,3 +193,27 @@ def test_a_thousand_folders_take_few_queries_each(api, laptop, root, django_asse
     with django_assert_max_num_queries(50 * 17 + 20):
         results = run(api, laptop, *items)
     assert {result["status"] for result in results} == {201}
+
+
+def test_a_batch_brings_back_and_deletes_for_ever(api, laptop, root, make):
+    client = api(laptop)
+    folders = [make(root, name) for name in ("a", "b")]
+    for folder in folders:
+        client.delete(f"/folders/{folder['folder_id']}", {}, if_match=folder["rev"])
+
+    answer = client.post(
+        "/batch",
+        {
+            "items": [
+                {"op": "restore", "item_id": folders[0]["folder_id"]},
+                {"op": "delete_for_ever", "item_id": folders[1]["folder_id"]},
+                {"op": "restore", "item_id": folders[1]["folder_id"]},
+            ]
+        },
+    )
+
+    results = answer.json()["items"]
+    assert [result["status"] for result in results] == [200, 204, 404]
+    assert results[0]["item"]["name"] == "a"
+    assert names(client.get("/folders/root/children")) == ["a"]
+    assert client.get("/trash").json()["items"] == []
