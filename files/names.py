@@ -1,6 +1,8 @@
 """Names of files and folders: what is refused, and which two are the same (pure)."""
 
 import unicodedata
+from collections.abc import Iterator
+from itertools import count
 
 from drive_project.common.errors import InvalidName
 
@@ -60,3 +62,8 @@ def numbered(name: str, number: int, *, is_folder: bool) -> str:
     stem, extension = (name, "") if is_folder else split_extension(name)
     tail = f" ({number}){extension}"
     return cut(stem, MAX_NAME_BYTES - len(tail.encode())) + tail
+
+
+def numbered_names(name: str, *, is_folder: bool) -> Iterator[str]:
+    """The names to try where `name` is taken, in order; all have different keys."""
+    return (numbered(name, number, is_folder=is_folder) for number in count(2))

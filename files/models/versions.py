@@ -22,10 +22,15 @@ class VersionStatus(models.TextChoices):
 
 
 class OnConflict(models.TextChoices):
-    """What a commit does when the file has moved on since its base version."""
+    """What a commit does when the file has moved on since its base version, or a new file's
+    name is taken.
+
+    keep_both: the new file gets a name with a counter; the rest is as with conflict_copy.
+    """
 
     CONFLICT_COPY = "conflict_copy"
     FAIL = "fail"
+    KEEP_BOTH = "keep_both"
     NEW_VERSION = "new_version"
 
 

@@ -3,11 +3,13 @@
 What the person may not see is left out of the answer, like what does not exist.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import Q
 
+from drive_project.common.errors import NotFound
 from files.models import (
     File,
     FileStatus,
@@ -18,7 +20,16 @@ from files.models import (
     User,
     UserDevice,
 )
+from files.names import name_key
 from files.queries.ancestry import standings
+from files.queries.names import items_named
+
+
+class Place(NamedTuple):
+    """A name in a folder."""
+
+    parent_folder_id: UUID
+    name: str
 
 
 def roles_of(user: User) -> dict[UUID, str]:
@@ -51,6 +62,21 @@ def folders_by_id(readable: Collection[UUID], folder_ids: Iterable[UUID]) -> dic
     }
     standing = standings(found)
     return {pk: folder for pk, folder in found.items() if not standing[pk].is_purging}
+
+
+def items_at(user: User, places: Sequence[Place]) -> list[Folder | File | NotFound | None]:
+    """Who has each of these places; None while it is free, NotFound without a live folder."""
+    parents = {place.parent_folder_id for place in places}
+    folders = folders_by_id(roles_of(user), parents)
+    standing = standings(folders)
+    live = {pk for pk in folders if standing[pk].is_live}
+    named = items_named(live, {name_key(place.name) for place in places})
+    return [
+        named.get((place.parent_folder_id, name_key(place.name)))
+        if place.parent_folder_id in live
+        else NotFound("There is no such folder.")
+        for place in places
+    ]
 
 
 def files_by_id(user: User, file_ids: Iterable[UUID]) -> dict[UUID, File]:

@@ -1,11 +1,11 @@
 """Which names and ids are taken. A name is unique across the folders and files of a folder."""
 
 from collections.abc import Collection, Iterable
-from itertools import count
+from itertools import chain
 from uuid import UUID
 
 from files.models import File, FileStatus, Folder
-from files.names import name_key, numbered
+from files.names import name_key, numbered_names
 
 
 def item_named(parent: Folder, key: str, *, besides: UUID | None = None) -> Folder | File | None:
@@ -33,12 +33,11 @@ def item_named(parent: Folder, key: str, *, besides: UUID | None = None) -> Fold
 
 def free_name(parent: Folder, name: str, *, is_folder: bool, besides: UUID | None = None) -> str:
     """The name itself or, where it is taken, `name (2).ext` and so on."""
-    wanted = name
-    for number in count(2):
-        if item_named(parent, name_key(wanted), besides=besides) is None:
-            break
-        wanted = numbered(name, number, is_folder=is_folder)
-    return wanted
+    return next(
+        wanted
+        for wanted in chain([name], numbered_names(name, is_folder=is_folder))
+        if item_named(parent, name_key(wanted), besides=besides) is None
+    )
 
 
 def items_named(

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from drive_project.common.errors import DriveError, UploadExpired, VersionConflict
 from files import journal, outbox, queries
-from files.conflicts import Content, Judgement, conflict_name, judge
+from files.conflicts import Content, Judgement, conflict_name, conflict_names, judge
 from files.models import (
     ChangeAction,
     Conflict,
@@ -29,7 +29,7 @@ from files.models import (
     UserDevice,
     VersionStatus,
 )
-from files.names import name_key
+from files.names import name_key, numbered_names
 from files.queries import Standing
 from files.services import quota
 from files.services.folders import live_folder_for, name_taken
@@ -179,7 +179,7 @@ class Decisions:
                 return self._keep(upload, file)
             case Judgement.MOVED_ON if upload.on_conflict == OnConflict.FAIL:
                 raise VersionConflict(current_version_id=str(file.current_version_id))
-            case Judgement.MOVED_ON if upload.on_conflict == OnConflict.CONFLICT_COPY:
+            case Judgement.MOVED_ON if upload.on_conflict != OnConflict.NEW_VERSION:
                 return self._copy(upload, beside=file, folder_id=self._live_parent(file))
         if self._is_live(file):
             return self._show(upload, file)
@@ -208,6 +208,13 @@ class Decisions:
                 return self._show(upload, holder)
         if upload.on_conflict == OnConflict.FAIL:
             raise name_taken(holder)
+        if upload.on_conflict == OnConflict.KEEP_BOTH and file.status == FileStatus.PENDING:
+            file.parent_folder_id = folder_id
+            file.name = self._names.first_free(
+                folder_id, numbered_names(file.name, is_folder=False)
+            )
+            file.name_key = name_key(file.name)
+            return self._show(upload, file)
         return self._copy(upload, beside=holder, folder_id=folder_id, name=file.name)
 
     def _keep(self, upload: FileVersion, file: File) -> Committed:
@@ -273,11 +280,11 @@ class Decisions:
             kind = self._kind(upload)
             copy = File(user=self._device.user, namespace=self._namespace)
         copy.parent_folder_id = folder_id
-        copy.name = self._names.free_conflict_name(
+        copy.name = self._names.first_free(
             folder_id,
-            name or beside.name,
-            device_name=self._device.name,
-            day=self._now.date(),
+            conflict_names(
+                name or beside.name, device_name=self._device.name, day=self._now.date()
+            ),
         )
         copy.name_key = name_key(copy.name)
         self._show(upload, copy)

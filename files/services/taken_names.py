@@ -1,17 +1,15 @@
 """Which names are taken in some folders, as a commit of many files needs it."""
 
-from collections.abc import Callable, Iterable
-from datetime import date
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from uuid import UUID
 
-from files.conflicts import conflict_names
 from files.models import File, FileStatus, Folder
 from files.names import name_key
 
 Place = tuple[UUID, str]
 
-# Candidates for the name of a conflict copy that are looked up together.
+# Candidates for a name that are looked up together.
 CANDIDATES_AT_ONCE = 16
 
 
@@ -59,9 +57,8 @@ class TakenNames:
         """A file stands at its place from now on."""
         self._known[file.parent_folder_id, file.name_key] = file
 
-    def free_conflict_name(self, parent_id: UUID, name: str, *, device_name: str, day: date) -> str:
-        """The first name for a conflict copy of `name` that is free in the folder."""
-        candidates = conflict_names(name, device_name=device_name, day=day)
+    def first_free(self, parent_id: UUID, candidates: Iterator[str]) -> str:
+        """The first of these names, of which there is no end, that is free in the folder."""
         # Mostly the first is free, and it was loaded together with those of other files.
         portion = 1
         while True:

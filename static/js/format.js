@@ -49,6 +49,13 @@ export function ahead(moment, now = new Date()) {
   return days === 1 ? "in a day" : `in ${days} days`;
 }
 
+/** "less than a minute left", "about 3 min left": what nobody can know exactly. */
+export function remaining(seconds) {
+  if (seconds < 60) return "less than a minute left";
+  if (seconds < 3600) return `about ${Math.ceil(seconds / 60)} min left`;
+  return `about ${Math.ceil(seconds / 3600)} h left`;
+}
+
 export function exact(moment) {
   return EXACT.format(moment);
 }

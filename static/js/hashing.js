@@ -1,6 +1,9 @@
 // The page's side of the Worker: ask for a file's blocks, get them as a promise.
 
-const CUTTERS = Math.min(2, Math.max(1, (navigator.hardwareConcurrency ?? 2) - 1));
+import { MIN_BLOCK_BYTES } from "./chunker.js";
+
+// Two even of one core: a file's blocks and its own hash are made at the same time.
+const WORKERS = Math.min(4, Math.max(2, (navigator.hardwareConcurrency ?? 2) - 1));
 
 /** A few Workers that share the files among them. `workerUrl`: where static/js/worker.js is. */
 export class Hashers {
@@ -18,7 +21,36 @@ export class Hashers {
    *
    * Throws when the file cannot be read any more, or when `signal` is aborted.
    */
-  blocksOf(file, { signal, onProgress = () => {} }) {
+  async blocksOf(file, { signal, onProgress = () => {} }) {
+    if (file.size <= MIN_BLOCK_BYTES) return await this.#ask(file, "all", { signal, onProgress });
+    signal.throwIfAborted();
+    const hashed = { blocks: 0, content_hash: 0 };
+    // One fails: the other stops, too.
+    const both = new AbortController();
+    const stop = () => both.abort(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
+    try {
+      const [blocks, whole] = await Promise.all(
+        Object.keys(hashed).map((part) =>
+          this.#ask(file, part, {
+            signal: both.signal,
+            onProgress: (bytes) => {
+              hashed[part] = bytes;
+              onProgress(Math.min(...Object.values(hashed)));
+            },
+          }),
+        ),
+      );
+      return { ...blocks, ...whole };
+    } catch (error) {
+      both.abort(error);
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  #ask(file, part, { signal, onProgress }) {
     return new Promise((resolve, reject) => {
       signal.throwIfAborted();
       const id = this.#nextId++;
@@ -44,12 +76,12 @@ export class Hashers {
         if ("failure" in answer) reject(new Unreadable(answer.failure));
         else resolve(answer);
       });
-      lane.worker.postMessage({ id, file });
+      lane.worker.postMessage({ id, file, part });
     });
   }
 
   #leastBusy() {
-    if (this.#workers.length < CUTTERS && this.#workers.every((lane) => lane.load > 0)) {
+    if (this.#workers.length < WORKERS && this.#workers.every((lane) => lane.load > 0)) {
       const worker = new Worker(this.#workerUrl, { type: "module" });
       worker.addEventListener("message", ({ data }) => this.#asked.get(data.id)?.(data));
       worker.addEventListener("error", (event) => {

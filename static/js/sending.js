@@ -5,7 +5,8 @@ import { sha256Hex } from "./sha256.js";
 
 const PUTS_PER_FILE = 4;
 const URLS_PER_CALL = 100;
-const REPORT_EVERY = 200;
+// A tab that is closed sends so many again at most, and those on their way.
+const REPORT_EVERY = 24;
 const MAX_PACK_BYTES = 8 * 1024 * 1024;
 const URL_ATTEMPTS = 6;
 // The browser writes these itself and lets nobody else do so.

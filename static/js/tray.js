@@ -1,12 +1,13 @@
 // The tray at the lower edge: what is being uploaded, how far, and what went wrong.
 
 import { announce, icon, make } from "./dom.js";
-import { count, size } from "./format.js";
+import { count, remaining, size } from "./format.js";
 
 const SHOWN = 100;
 const SPEED_WINDOW_MS = 5000;
 const ICONS = {
   waiting: "clock",
+  asking: "circle-question-mark",
   hashing: "search",
   sending: "arrow-up",
   finishing: "arrow-up",
@@ -15,7 +16,7 @@ const ICONS = {
   cancelled: "x",
 };
 // What matters most comes first: trouble, then what moves, then what waits, then the rest.
-const ORDER = ["failed", "sending", "finishing", "hashing", "waiting", "cancelled", "done"];
+const ORDER = ["asking", "failed", "sending", "finishing", "hashing", "waiting", "cancelled", "done"];
 
 /** Show `uploads` in the tray, in the title of the page, and before the page is left. */
 export function showUploads(uploads) {
@@ -48,7 +49,18 @@ export function showUploads(uploads) {
     },
     icon("x"),
   );
-  tray.append(make("div", { class: "tray-head" }, title, fold, close, line, bar), list);
+  const hold = make("button", {
+    type: "button",
+    class: "icon-button",
+    onclick: () => (uploads.isPaused ? uploads.resume() : uploads.pause()),
+  });
+  const again = make(
+    "button",
+    { type: "button", class: "button quiet", onclick: () => uploads.retryFailed() },
+    icon("rotate-ccw"),
+    "Try all again",
+  );
+  tray.append(make("div", { class: "tray-head" }, title, hold, fold, close, line, bar, again), list);
   document.body.append(tray);
 
   const pageTitle = document.title;
@@ -68,15 +80,24 @@ export function showUploads(uploads) {
       ? `Uploading ${facts.over + 1 > tasks.length ? tasks.length : facts.over + 1} of ${tasks.length} · ${facts.percent} %`
       : ending(facts);
     const parts = [];
-    if (isBusy && uploads.stalled) parts.push(uploads.stalled);
-    else if (isBusy && speed.perSecond > 0) parts.push(`${size(speed.perSecond)}/s`);
+    if (isBusy && uploads.isPaused) parts.push("Paused. What was sent is kept.");
+    else if (isBusy && uploads.stalled) parts.push(uploads.stalled);
+    else if (isBusy && speed.perSecond > 0) {
+      parts.push(`${size(speed.perSecond)}/s`, remaining(facts.leftBytes / speed.perSecond));
+    }
     if (facts.savedBytes > 0) parts.push(`${size(facts.savedBytes)} already here, not sent`);
     line.textContent = parts.join(" · ");
     line.hidden = parts.length === 0;
     bar.hidden = !isBusy;
     bar.value = facts.progress;
-    close.setAttribute("aria-label", isBusy ? "Cancel all uploads" : "Close");
-    close.title = isBusy ? "Cancel all uploads" : "Close";
+    hold.hidden = !isBusy;
+    again.hidden = isBusy || !tasks.some((task) => task.state === "failed" && task.canRetry);
+    name(hold, uploads.isPaused ? "Go on with the uploads" : "Pause the uploads");
+    if (hold.dataset.shown !== String(uploads.isPaused)) {
+      hold.dataset.shown = String(uploads.isPaused);
+      hold.replaceChildren(icon(uploads.isPaused ? "play" : "pause"));
+    }
+    name(close, isBusy ? "Cancel all uploads" : "Close");
     drawList(list, tasks, uploads);
     document.title = isBusy ? `${facts.percent} % – ${pageTitle}` : pageTitle;
     if (wasBusy && !isBusy) announce(title.textContent);
@@ -94,12 +115,18 @@ export function showUploads(uploads) {
   });
 }
 
+function name(button, label) {
+  button.setAttribute("aria-label", label);
+  button.title = label;
+}
+
 function summary(tasks) {
-  const facts = { over: 0, done: 0, failed: 0, cancelled: 0, sentBytes: 0, savedBytes: 0 };
+  const facts = { over: 0, done: 0, failed: 0, cancelled: 0, sentBytes: 0, savedBytes: 0, leftBytes: 0 };
   let weight = 0;
   let finished = 0;
   for (const task of tasks) {
     if (task.isOver) facts.over += 1;
+    else facts.leftBytes += task.file.size - task.sentBytes - task.savedBytes;
     if (task.state in facts) facts[task.state] += 1;
     facts.sentBytes += task.sentBytes;
     facts.savedBytes += task.savedBytes;
@@ -162,8 +189,7 @@ function buttons(task, uploads) {
     const onclick = () => uploads.cancel(task);
     return [make("button", { type: "button", class: "icon-button", "aria-label": label, onclick }, icon("x"))];
   }
-  // What could not be read at all has no content to try again with.
-  if (task.state === "done" || !(task.file instanceof Blob)) return [];
+  if (task.state === "done" || !task.canRetry) return [];
   const label = `Try ${task.file.name} again`;
   const onclick = () => uploads.retry(task);
   return [
@@ -175,6 +201,8 @@ function stateText(task) {
   switch (task.state) {
     case "waiting":
       return `Waiting · ${size(task.file.size)}`;
+    case "asking":
+      return "Waiting for your answer";
     case "hashing":
       return `Checking what is new · ${size(task.file.size)}`;
     case "sending":

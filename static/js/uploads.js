@@ -13,13 +13,15 @@ const LANES = 4;
 const GROUP_FILES = 100;
 const GROUP_BYTES = 7 * 1024 * 1024;
 const FOLDERS_PER_BATCH = 500;
+const NAMES_PER_CALL = 1000;
 const BLOCKS_PER_CALL = 10_000;
 const COMMIT_ATTEMPTS = 5;
 
-/** waiting → hashing → sending → finishing → done | failed | cancelled */
+/** waiting (→ asking) → hashing → sending → finishing → done | failed | cancelled */
 export class Task {
   state = "waiting";
   detail = "";
+  onConflict = "new_version";
   hashedBytes = 0;
   sentBytes = 0;
   // What the server already had: counted as saved, never as speed.
@@ -42,6 +44,11 @@ export class Task {
     return this.state === "done" || this.state === "failed" || this.state === "cancelled";
   }
 
+  /** What could not be read at all, or has no folder, has nothing to try again with. */
+  get canRetry() {
+    return this.file instanceof Blob && this.parentFolderId !== null;
+  }
+
   /** Finished, from 0 to 1. Hashing counts a quarter. */
   get progress() {
     if (this.isOver) return 1;
@@ -53,18 +60,28 @@ export class Task {
 /**
  * All uploads of this page. Fires "change" whenever something about a task changed, and
  * "committed" with `detail` the file that the server made or changed.
+ *
+ * `askAboutTaken`: see taken.js.
  */
 export class Uploads extends EventTarget {
   tasks = [];
   // Why nothing moves at the moment ("" when it does).
   stalled = "";
+  isPaused = false;
   #queue = [];
   #running = 0;
   #hashers;
+  #askAboutTaken;
+  // Resolved but for a pause; `#goOn` ends that.
+  #going = Promise.resolve();
+  #goOn = () => {};
+  // One question at a time.
+  #asking = Promise.resolve();
 
-  constructor(workerUrl) {
+  constructor(workerUrl, askAboutTaken) {
     super();
     this.#hashers = new Hashers(workerUrl);
+    this.#askAboutTaken = askAboutTaken;
   }
 
   get isBusy() {
@@ -100,17 +117,34 @@ export class Uploads extends EventTarget {
       const { problem } = ids.get(path);
       if (problem && !told.has(path)) this.#lost(path, `The folder could not be made: ${problem}`);
     }
+    const doubtful = [];
     for (const task of added) {
       const made = ids.get(task.folders.join("/"));
       if (task.isOver) continue;
       if (made?.problem) {
         this.#settle(task, "failed", `Its folder could not be made: ${made.problem}`);
-      } else {
-        task.parentFolderId = made.id;
-        this.#queue.push(task);
+        continue;
       }
+      task.parentFolderId = made.id;
+      // In a folder that was made just now no name is taken.
+      (made.isNew ? this.#queue : doubtful).push(task);
     }
     this.#run();
+    await this.#addDoubtful(doubtful);
+  }
+
+  /** Nothing more is begun until `resume`; what is on its way arrives. */
+  pause() {
+    if (this.isPaused) return;
+    this.isPaused = true;
+    this.#going = new Promise((resolve) => (this.#goOn = resolve));
+    this.#changed();
+  }
+
+  resume() {
+    this.isPaused = false;
+    this.#goOn();
+    this.#changed();
   }
 
   /** Give one task up. What has arrived of it is not thrown away: adding it again goes on. */
@@ -128,10 +162,17 @@ export class Uploads extends EventTarget {
   /** Try a failed or cancelled task once more. */
   retry(task) {
     const again = new Task(task.file, task.folders, task.parentFolderId);
+    again.onConflict = task.onConflict;
     this.tasks.splice(this.tasks.indexOf(task), 1, again);
     this.#queue.push(again);
     this.#changed();
     this.#run();
+  }
+
+  retryFailed() {
+    for (const task of this.tasks) {
+      if (task.state === "failed" && task.canRetry) this.retry(task);
+    }
   }
 
   /** Forget what is over. */
@@ -181,9 +222,56 @@ export class Uploads extends EventTarget {
     results.forEach((result, index) => {
       const made = result.problem
         ? { problem: result.problem.detail || result.problem.title }
-        : { id: result.item.folder_id };
+        : { id: result.item.folder_id, isNew: result.status === 201 };
       ids.set(wanted[index].path.join("/"), made);
     });
+  }
+
+  // --- Names that are taken
+
+  /** Those whose names are free begin at once; about the others the person is asked. */
+  async #addDoubtful(tasks) {
+    const taken = [];
+    for (let at = 0; at < tasks.length; at += NAMES_PER_CALL) {
+      const some = tasks.slice(at, at + NAMES_PER_CALL);
+      await this.#guard(some, async () => {
+        for (const [index, item] of (await this.#lookUp(some)).entries()) {
+          const task = some[index];
+          if (task.isOver) continue;
+          if (!item || isSame(task.file, item)) {
+            this.#queue.push(task);
+          } else {
+            this.#enter(task, "asking");
+            taken.push({ task, item });
+          }
+        }
+      });
+      this.#run();
+    }
+    if (taken.length === 0) return;
+    this.#asking = this.#asking.then(async () => {
+      const open = taken.filter(({ task }) => !task.isOver);
+      const choices = open.length > 0 ? await this.#askAboutTaken(open) : [];
+      for (const [index, { task }] of open.entries()) {
+        if (choices === null) this.cancel(task);
+        else if (task.isOver) continue;
+        else if (choices[index] === "skip") this.#settle(task, "cancelled", "Skipped: the one here stays");
+        else {
+          task.onConflict = choices[index];
+          this.#enter(task, "waiting");
+          this.#queue.push(task);
+        }
+      }
+      this.#run();
+    });
+    await this.#asking;
+  }
+
+  /** Who has the names of these tasks' files. What cannot be looked up is refused at init. */
+  async #lookUp(tasks) {
+    const items = tasks.map((task) => ({ parent_folder_id: task.parentFolderId, name: task.file.name }));
+    const answer = await this.#persist(() => api("POST", "/nodes/lookup", { items }), tasks);
+    return answer.items.map(({ item }) => item);
   }
 
   // --- Lanes
@@ -222,6 +310,7 @@ export class Uploads extends EventTarget {
     const cut = [];
     await Promise.all(
       group.map((task) => this.#guard([task], async () => {
+        await this.#going;
         this.#enter(task, "hashing");
         const { blocks, content_hash } = await this.#hashers.blocksOf(task.file, {
           signal: task.controller.signal,
@@ -267,7 +356,7 @@ export class Uploads extends EventTarget {
       content_hash: task.contentHash,
       client_modified_ns: `${task.file.lastModified}000000`,
       executable: false,
-      on_conflict: "new_version",
+      on_conflict: task.onConflict,
       block_count: task.blocks.length,
       blocks: task.blocks.slice(0, BLOCKS_PER_CALL),
     }));
@@ -403,7 +492,12 @@ export class Uploads extends EventTarget {
     for (const task of tasks ?? []) task.controller.signal.addEventListener("abort", check);
     check();
     try {
-      const answer = await persist(action, {
+      const unpaused = async () => {
+        await this.#going;
+        controller.signal.throwIfAborted();
+        return await action();
+      };
+      const answer = await persist(unpaused, {
         signal: controller.signal,
         onWait: (error) => {
           this.stalled = `${error.message} What was sent is kept; trying again.`;
@@ -429,6 +523,7 @@ export class Uploads extends EventTarget {
   #settle(task, state, detail) {
     task.state = state;
     task.detail = detail;
+    if (this.isPaused && !this.isBusy) this.resume();
     this.#changed();
   }
 
@@ -440,6 +535,15 @@ export class Uploads extends EventTarget {
 /** One block, that travels in a pack with others. */
 function isSmall(task) {
   return task.file.size <= MIN_BLOCK_BYTES;
+}
+
+/** Chosen again after a part of a drop was lost: as large and as old as what is there. */
+function isSame(file, item) {
+  return (
+    item.type === "file" &&
+    item.size_bytes === file.size &&
+    Math.round(item.client_modified_ns / 1e6) === file.lastModified
+  );
 }
 
 function sum(list, value) {

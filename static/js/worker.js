@@ -1,8 +1,10 @@
 // The Worker that cuts and hashes files, so that the page stays quick.
 //
-// In:  { id, file }. Out: { id, hashed } now and then, in bytes, and at the end
-// { id, blocks: [{ block_hash, size_bytes }], content_hash } or { id, failure }.
-// { id, stop: true } gives a file up; it is then answered no more.
+// In: { id, file, part }. Out: { id, hashed } now and then, in bytes, and at the end what was
+// asked for, or { id, failure }. Of a small file, part "all", that is
+// { id, blocks: [{ block_hash, size_bytes }], content_hash }. Of a larger one the two come from
+// two questions, "blocks" and "content_hash", which two Workers may answer at a time.
+// { id, stop: true } gives a question up; it is then answered no more.
 
 import { MIN_BLOCK_BYTES, blocksOf } from "./chunker.js";
 import { Sha256, sha256Hex } from "./sha256.js";
@@ -27,11 +29,11 @@ self.addEventListener("message", ({ data }) => {
 async function work() {
   isBusy = true;
   while (waiting.length > 0) {
-    const { id, file } = waiting.shift();
+    const { id, file, part } = waiting.shift();
     try {
       if (stopped.has(id)) continue;
-      const cut = file.size <= MIN_BLOCK_BYTES ? await wholeFile(file) : await inBlocks(id, file);
-      if (cut !== null) self.postMessage({ id, ...cut });
+      const found = await PARTS[part](file, id);
+      if (found !== null) self.postMessage({ id, ...found });
     } catch (error) {
       self.postMessage({ id, failure: `${error.name}: ${error.message}` });
     } finally {
@@ -48,12 +50,11 @@ async function wholeFile(file) {
   return { blocks: [{ block_hash: hash, size_bytes: bytes.length }], content_hash: hash };
 }
 
-async function inBlocks(id, file) {
-  const whole = new Sha256();
+async function blocksOfFile(file, id) {
   const blocks = [];
   const digests = new Set();
-  let hashed = 0;
-  let toldAt = performance.now();
+  const tell = teller(id);
+  let seen = 0;
   for await (const bytes of blocksOf(file.stream())) {
     if (stopped.has(id)) return null;
     const block = { block_hash: "", size_bytes: bytes.length };
@@ -64,15 +65,47 @@ async function inBlocks(id, file) {
       digests.delete(digest);
     });
     digests.add(digest);
-    whole.update(bytes);
     if (digests.size >= MAX_DIGESTS) await Promise.race(digests);
-    hashed += bytes.length;
-    if (performance.now() - toldAt > 150) {
-      toldAt = performance.now();
-      self.postMessage({ id, hashed });
-    }
+    seen += bytes.length;
+    tell(seen);
   }
   await Promise.all(digests);
-  if (hashed !== file.size) throw new Error(`the file ended at ${hashed} of ${file.size} bytes`);
-  return { blocks, content_hash: whole.hex() };
+  checkSize(file, seen);
+  return { blocks };
+}
+
+async function contentHash(file, id) {
+  const whole = new Sha256();
+  const tell = teller(id);
+  const reader = file.stream().getReader();
+  let seen = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    if (stopped.has(id)) {
+      await reader.cancel();
+      return null;
+    }
+    whole.update(value);
+    seen += value.length;
+    tell(seen);
+  }
+  checkSize(file, seen);
+  return { content_hash: whole.hex() };
+}
+
+const PARTS = { all: wholeFile, blocks: blocksOfFile, content_hash: contentHash };
+
+/** Tells the page how far a file is, but not all the time. */
+function teller(id) {
+  let toldAt = performance.now();
+  return (hashed) => {
+    if (performance.now() - toldAt < 150) return;
+    toldAt = performance.now();
+    self.postMessage({ id, hashed });
+  };
+}
+
+function checkSize(file, seen) {
+  if (seen !== file.size) throw new Error(`the file ended at ${seen} of ${file.size} bytes`);
 }

@@ -189,6 +189,35 @@ def test_with_new_version_an_upload_of_a_taken_name_replaces_the_content(on_lapt
     assert File.objects.count() == 1
 
 
+def test_with_keep_both_a_new_file_gets_a_name_with_a_counter(on_laptop, on_phone):
+    first = on_laptop.put(b"one", name="notes.txt")
+    done = [
+        on_phone.put(data, name="NOTES.txt", on_conflict="keep_both") for data in (b"two", b"three")
+    ]
+    same = on_phone.put(b"one", name="notes.txt", on_conflict="keep_both")
+    on_phone.api.post("/folders", {"parent_folder_id": on_phone.root, "name": "Album"})
+    on_phone.put(b"four", name="Album", on_conflict="keep_both")
+
+    assert [each["outcome"] for each in done] == ["committed", "committed"]
+    assert [each["file"]["name"] for each in done] == ["NOTES (2).txt", "NOTES (3).txt"]
+    assert (same["outcome"], same["file_id"]) == ("same", first["file_id"])
+    assert "Album (2)" in on_laptop.names()
+    assert on_laptop.read(first["file_id"]) == b"one"
+    # Nobody has to settle what was meant so.
+    assert not Conflict.objects.exists()
+
+
+def test_with_keep_both_an_edit_of_a_newer_file_becomes_a_conflict_copy(
+    on_laptop, on_phone, report
+):
+    on_phone.edit(report, b"from the phone")
+    done = on_laptop.edit(report, b"from the laptop", on_conflict="keep_both")
+
+    assert done["outcome"] == "conflict_copy"
+    assert Conflict.objects.count() == 1
+    assert on_laptop.read(report["file_id"]) == b"from the phone"
+
+
 @pytest.mark.parametrize(
     ("kind", "outcome"),
     [

@@ -407,3 +407,50 @@ def test_an_item_that_crosses_before_its_lock_is_left_alone(api, laptop, root, m
     assert not Change.objects.filter(item__name="x").exists()
     root_now = Namespace.objects.get(pk=root["namespace_id"])
     assert root_now.head_seq == file.rev
+
+
+def test_who_has_a_name_is_told_before_it_is_taken(api, laptop, stranger, root):
+    mine = api(laptop)
+    album = mine.post("/folders", {"parent_folder_id": root["folder_id"], "name": "Album"}).json()
+    file = put_file(laptop, album["folder_id"], "Straße.txt")
+    gone = mine.post("/folders", {"parent_folder_id": root["folder_id"], "name": "Gone"}).json()
+    mine.delete(f"/folders/{gone['folder_id']}", {}, if_match=gone["rev"])
+
+    def ask(who, *places):
+        items = [{"parent_folder_id": parent, "name": name} for parent, name in places]
+        return api(who).post("/nodes/lookup", {"items": items}).json()["items"]
+
+    found = ask(
+        laptop,
+        (album["folder_id"], "STRAßE.TXT"),
+        (album["folder_id"], "Strasse.txt"),
+        (root["folder_id"], "album"),
+        (root["folder_id"], "Gone"),
+        (gone["folder_id"], "a"),
+        (root["folder_id"], "a/b"),
+        (str(uuid4()), "a"),
+    )
+    assert [each["status"] for each in found] == [200, 200, 200, 200, 404, 400, 404]
+    assert found[0]["item"]["file_id"] == str(file.pk)
+    assert [each["item"] and each["item"]["type"] for each in found[:4]] == [
+        "file",
+        None,
+        "folder",
+        None,
+    ]
+    assert found[5]["problem"]["code"] == "invalid-name"
+    # To a stranger it is as if none of these folders were.
+    hidden = ask(stranger, (album["folder_id"], "Straße.txt"))
+    assert hidden[0]["status"] == 404
+
+
+def test_many_names_are_looked_up_with_few_queries(
+    api, laptop, root, django_assert_max_num_queries
+):
+    items = [{"parent_folder_id": root["folder_id"], "name": f"file {n}"} for n in range(1_000)]
+    put_file(laptop, root["folder_id"], "file 999")
+    with django_assert_max_num_queries(10):
+        found = api(laptop).post("/nodes/lookup", {"items": items}).json()["items"]
+    assert [each["item"] is not None for each in found] == [False] * 999 + [True]
+    too_many = api(laptop).post("/nodes/lookup", {"items": items + items[:1]})
+    assert too_many.status_code == 400

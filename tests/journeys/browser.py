@@ -1,5 +1,6 @@
 """A real Chromium that looks at a real server, and writes down whatever it complains about."""
 
+import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -161,3 +162,11 @@ def window(browser: Browser, url: str, **options: Any) -> Iterator[Window]:
 def plain_url(server: RunningDrive) -> str:
     """The server under a name for which browsers offer no WebCrypto."""
     return f"http://{PLAIN_HOST}:{server.port}"
+
+
+def new_file(folder: Path, name: str, size_bytes: int, seed: int = 1) -> Path:
+    """A file of random bytes, the same for the same seed."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(random.Random(seed).randbytes(size_bytes))
+    return path

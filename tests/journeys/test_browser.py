@@ -4,72 +4,20 @@ import hashlib
 import itertools
 import json
 import os
-import random
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import expect
 
 from tests.contracts.make_chunker_vectors import VECTORS
-from tests.journeys.browser import PLAIN_HOST, Tab, Window, plain_url, start_browser, window
+from tests.journeys.browser import new_file, plain_url, window
 from tests.services.drive import PASSWORD, RunningDrive
 
 pytestmark = [pytest.mark.browser, pytest.mark.journey]
-
-_people = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[RunningDrive]:
-    with RunningDrive(tmp_path_factory.mktemp("drive"), ALLOWED_HOSTS=PLAIN_HOST) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    # For this module alone: while Playwright is open, its event loop counts as running.
-    with sync_playwright() as playwright:
-        browser = start_browser(playwright)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def person(server: RunningDrive) -> str:
-    """Somebody with an empty drive; signs in by this address."""
-    email = f"person{next(_people)}@example.com"
-    server.create_user(email)
-    return email
-
-
-@pytest.fixture
-def windows(chromium: Browser, server: RunningDrive) -> Iterator[Callable[..., Window]]:
-    """`windows()` opens a browser of its own; what one complained about fails the test."""
-    with ExitStack() as opened:
-
-        def another(url: str = server.url, **options: object) -> Window:
-            return opened.enter_context(window(chromium, url, **options))
-
-        yield another
-
-
-@pytest.fixture
-def tab(windows: Callable[..., Window], person: str) -> Tab:
-    """Signed in, at the empty drive."""
-    return windows().tab().sign_in(person).wait_until_live()
-
-
-def new_file(folder: Path, name: str, size_bytes: int, seed: int = 1) -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(random.Random(seed).randbytes(size_bytes))
-    return path
 
 
 def test_from_the_setup_link_to_the_first_file(chromium, tmp_path):
@@ -444,7 +392,7 @@ def test_an_upload_outlives_the_server(server, windows, person, tmp_path):
 
 
 def test_cancelled_and_refused_uploads_say_so_and_can_be_tried_again(server, windows, tmp_path):
-    email = f"person{next(_people)}@example.com"
+    email = f"{uuid4()}@example.com"
     server.create_user(email, "--quota", "1000000")
     own = windows()
     tab = own.tab().sign_in(email).wait_until_live()
@@ -476,7 +424,9 @@ def test_a_name_that_means_harm_does_none(tab, tmp_path):
 def test_the_browser_cuts_and_hashes_like_every_client(tab):
     """The golden vectors, through the Worker that the pages use."""
     script = """async (vectors) => {
-      const worker = new Worker("/static/js/worker.js", { type: "module" });
+      const { Hashers } = await import("/static/js/hashing.js");
+      const hashers = new Hashers("/static/js/worker.js");
+      const { signal } = new AbortController();
       const answers = [];
       for (const { source } of vectors) {
         let bytes = new Uint8Array(source.size_bytes);
@@ -496,10 +446,7 @@ def test_the_browser_cuts_and_hashes_like_every_client(tab):
           const more = Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
           parts = [bytes.subarray(0, offset), more, bytes.subarray(offset)];
         }
-        answers.push(await new Promise((resolve) => {
-          worker.onmessage = ({ data }) => "hashed" in data || resolve(data);
-          worker.postMessage({ id: 1, file: new File(parts, "vector") });
-        }));
+        answers.push(await hashers.blocksOf(new File(parts, "vector"), { signal }));
       }
       return answers;
     }"""
@@ -588,7 +535,7 @@ def test_the_script_and_the_server_use_the_same_words_and_order(tab):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_page_keeps_anybody_out(server, windows, tmp_path, scheme, width):
     """axe, with no rule switched off, and no page wider than its window, down to 320 pixels."""
-    email = f"person{next(_people)}@example.com"
+    email = f"{uuid4()}@example.com"
     server.create_user(email, "--admin", "--quota", "5000000")
     own = windows(color_scheme=scheme, viewport={"width": width, "height": 800})
     tab = own.tab()

@@ -53,12 +53,6 @@ def is_request(name: str, method: str, path: str) -> bool:
     return method == wanted and part in path
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDrive]:
-    with RunningDrive(tmp_path_factory.mktemp("server") / "data") as drive:
-        yield drive
-
-
 @pytest.fixture
 def proxy(server: RunningDrive) -> Iterator[Proxy]:
     between = Proxy(server.url)
@@ -119,23 +113,9 @@ class Runs:
         self.proxy.loses = lambda method, path: False
 
 
-@pytest.fixture(scope="module")
-def owners(server: RunningDrive) -> Iterator[str]:
-    """New people, made together: starting Django takes longer than making them."""
-    emails = [f"person{number}@example.com" for number in range(10)]
-    made = server.manage(
-        "shell",
-        "--command",
-        "from files.services.accounts import create_user\n"
-        f"for email in {emails!r}: create_user(email=email, password={PASSWORD!r})",
-    )
-    assert made.returncode == 0, made.stderr
-    return iter(emails)
-
-
 @pytest.fixture
-def owner(owners: Iterator[str]) -> str:
-    return next(owners)
+def owner(server: RunningDrive) -> str:
+    return server.new_account()
 
 
 @pytest.fixture

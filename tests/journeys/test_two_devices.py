@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,19 +20,10 @@ pytestmark = pytest.mark.journey
 MIB = 1024 * 1024
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDrive]:
-    """One server for all tests: each has a user of its own, and other contents."""
-    with RunningDrive(tmp_path_factory.mktemp("server") / "data") as drive:
-        yield drive
-
-
 @pytest.fixture
 def owner(server: RunningDrive) -> str:
     """The address of a new user."""
-    email = f"{uuid.uuid4()}@example.com"
-    server.create_user(email)
-    return email
+    return server.new_account()
 
 
 @pytest.fixture

@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+from uuid import uuid4
 
 from tests.services import dies_with_parent, free_port
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PASSWORD = "correct horse battery staple"
+ACCOUNTS_AT_ONCE = 10
 READY_SECONDS = 90.0
 STOP_SECONDS = 10.0
 # What the test run has set up for its own process is not for this one.
@@ -107,6 +109,7 @@ class RunningDrive:
             **more,
         }
         self._command = list(command) or [sys.executable, "-m", "drive_project.up"]
+        self._accounts: list[str] = []
         self._output: IO[str] | None = None
         self._errors: IO[str] | None = None
         self.process: subprocess.Popen[bytes] | None = None
@@ -235,6 +238,23 @@ class RunningDrive:
             timeout=60,
             check=False,
         )
+
+    def new_account(self) -> str:
+        """The e-mail address of somebody new, with the password PASSWORD.
+
+        Some are made at a time: starting Django takes longer than making them.
+        """
+        if not self._accounts:
+            emails = [f"{uuid4()}@example.com" for _ in range(ACCOUNTS_AT_ONCE)]
+            made = self.manage(
+                "shell",
+                "--command",
+                "from files.services.accounts import create_user\n"
+                f"for email in {emails!r}: create_user(email=email, password={PASSWORD!r})",
+            )
+            assert made.returncode == 0, made.stderr
+            self._accounts = emails
+        return self._accounts.pop()
 
     def create_user(self, email: str, *options: str) -> None:
         """An account with the password PASSWORD."""

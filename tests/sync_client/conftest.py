@@ -1,7 +1,6 @@
 """A running server for the client's outside: started once, with an account per test."""
 
 import io
-import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from sync_client.cli import main
 from tests.services.drive import PASSWORD, RunningDrive
 
 DRIVE = Path(sys.executable).with_name("drive")
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -24,29 +22,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDrive]:
     drive.close()
 
 
-@pytest.fixture(scope="session")
-def accounts(server: RunningDrive) -> Iterator[str]:
-    """New accounts. Many at a time: starting Django takes longer than making them."""
-
-    def new_accounts() -> Iterator[str]:
-        while True:
-            emails = [f"person{next(_numbers)}@example.com" for _ in range(10)]
-            made = server.manage(
-                "shell",
-                "--command",
-                "from files.services.accounts import create_user\n"
-                f"for email in {emails!r}: create_user(email=email, password={PASSWORD!r})",
-            )
-            assert made.returncode == 0, made.stderr
-            yield from emails
-
-    return new_accounts()
-
-
 @pytest.fixture
-def account(accounts: Iterator[str]) -> str:
+def account(server: RunningDrive) -> str:
     """The e-mail address of somebody new, with the password PASSWORD."""
-    return next(accounts)
+    return server.new_account()
 
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -11,6 +11,7 @@ import { Live } from "../live.js";
 import { openMenu } from "../menu.js";
 import { refreshStorage, startPage } from "../page.js";
 import { openShare } from "../share.js";
+import { askAboutTaken } from "../taken.js";
 import { toast } from "../toast.js";
 import { showUploads } from "../tray.js";
 import { Uploads } from "../uploads.js";
@@ -20,7 +21,7 @@ startPage();
 
 const list = new List(document.querySelector("#list"));
 const actions = new Actions(list);
-const uploads = new Uploads(new URL(list.element.dataset.worker, location.href));
+const uploads = new Uploads(new URL(list.element.dataset.worker, location.href), askAboutTaken);
 const files = document.querySelector("#choose-files");
 const folder = document.querySelector("#choose-folder");
 
