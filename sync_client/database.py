@@ -10,11 +10,19 @@ from contextlib import contextmanager
 
 from sync_client.errors import MustStop, StateDamaged
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+# A node that is named like a conflict copy, word for word as a query must say it that is to
+# be answered by the index over these: the status asks for them after each step.
+IS_MARKED = (
+    "kind = 'file' AND set_aside IS NULL AND instr(name, CAST(' (conflicted copy, ' AS BLOB)) > 0"
+)
+_MARKED_INDEX = f"CREATE INDEX local_marked ON local (local_id) WHERE {IS_MARKED}"
+
 # From the schema of this version to the next: what was agreed on is kept.
 _UPGRADES = {
     1: "ALTER TABLE remote ADD COLUMN is_damaged INTEGER NOT NULL DEFAULT 0",
     2: "CREATE INDEX local_rules ON local (local_id) WHERE name_key = '.driveignore'",
+    3: _MARKED_INDEX,
 }
 
 # In `meta`, while a folder whose state was damaged is being merged anew.
@@ -188,7 +196,7 @@ class Database:
             ).fetchall()
             for (table,) in old:
                 self.connection.execute(f'DROP TABLE "{table}"')
-            for statement in _SCHEMA.split(";\n"):
+            for statement in (*_SCHEMA.split(";\n"), _MARKED_INDEX):
                 self.connection.execute(statement)
             self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 

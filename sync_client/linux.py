@@ -34,6 +34,10 @@ _WANTED = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID
 _LOOK = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT
 _LOOK_AT_IT = _LOOK | AT_EMPTY_PATH
 _FORM = 0o170000
+# Looked up once: a scan asks for them with each entry.
+_FILE, _FOLDER, _OTHER = Kind.FILE, Kind.FOLDER, Kind.OTHER
+_IS_FILE, _IS_FOLDER, _RUNS = stat.S_IFREG, stat.S_IFDIR, stat.S_IXUSR
+_statx = _libc.statx
 _ENCODING, _ENCODE_ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
@@ -63,7 +67,7 @@ def statx(directory: int, name: str) -> Status:
     A scan spends most of its time here: it is written for speed.
     """
     buffer = _mine.buffer
-    if _libc.statx(
+    if _statx(
         directory,
         name.encode(_ENCODING, _ENCODE_ERRORS),
         _LOOK if name else _LOOK_AT_IT,
@@ -76,9 +80,9 @@ def statx(directory: int, name: str) -> Status:
         device_major, device_minor, mount,
     ) = _unpack(buffer)  # fmt: skip
     form = mode & _FORM
-    is_file = form == stat.S_IFREG
+    is_file = form == _IS_FILE
     return Status(
-        Kind.FILE if is_file else Kind.FOLDER if form == stat.S_IFDIR else Kind.OTHER,
+        _FILE if is_file else _FOLDER if form == _IS_FOLDER else _OTHER,
         mode,
         (device_major, device_minor, mount),
         Signature(
@@ -87,7 +91,7 @@ def statx(directory: int, name: str) -> Status:
             modified * 1_000_000_000 + modified_ns,
             change * 1_000_000_000 + change_ns,
             birth * 1_000_000_000 + birth_ns if mask & STATX_BTIME else 0,
-            is_file and bool(mode & stat.S_IXUSR),
+            is_file and bool(mode & _RUNS),
         ),
     )
 

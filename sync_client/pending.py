@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sync_client import rail
-from sync_client.database import REBUILT
+from sync_client.database import IS_MARKED, REBUILT
 from sync_client.names import REFUSALS, printable
 from sync_client.nodes import Intent, RemoteItem, RemoteRoot
 from sync_client.ports import Clock, Path, Randomness, Signature
@@ -21,10 +21,7 @@ OP_ID_KEPT_NS = 30 * 24 * 3600 * 1_000_000_000
 
 # The files that are named like a conflict copy. The server takes the mark from the name when
 # a conflict is settled, so this counts what is left to settle also without the server.
-MARKED = (
-    "SELECT local_id FROM local WHERE kind = 'file' AND set_aside IS NULL"
-    " AND instr(name, CAST(' (conflicted copy, ' AS BLOB))"
-)
+MARKED = f"SELECT local_id FROM local WHERE {IS_MARKED}"  # noqa: S608  (our own words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +122,21 @@ def read_status(trees: Trees) -> Status:
 def status_in(connection: sqlite3.Connection, root: RemoteRoot) -> Status:
     """The status that a state database tells."""
     rows = connection.execute
+    # CROSS JOIN: from the few entries that are to be compared, which SQLite takes to be as
+    # many as there are of any other table.
     up = rows(
         "SELECT count(*), coalesce(sum(size), 0) FROM ("
-        " SELECT local.size_bytes AS size FROM dirty_locals JOIN local USING (local_id)"
+        " SELECT local.size_bytes AS size FROM dirty_locals CROSS JOIN local USING (local_id)"
         "  WHERE kind = 'file' AND set_aside IS NULL AND code IS NULL"
-        " UNION ALL SELECT local.size_bytes FROM dirty_items JOIN synced USING (item_id)"
-        "  JOIN local USING (local_id) WHERE kind = 'file' AND code IS NULL AND CASE"
+        " UNION ALL SELECT local.size_bytes FROM dirty_items CROSS JOIN synced USING (item_id)"
+        "  CROSS JOIN local USING (local_id) WHERE kind = 'file' AND code IS NULL AND CASE"
         "  WHEN local.content_hash IS NULL THEN local.size_bytes <> synced.size_bytes"
         "   OR local.mtime_ns <> synced.mtime_ns"
         "  ELSE local.content_hash IS NOT synced.content_hash END)"
     ).fetchone()
     down = rows(
         "SELECT count(*), coalesce(sum(remote.size_bytes), 0) FROM dirty_items"
-        " JOIN remote USING (item_id) LEFT JOIN synced USING (item_id)"
+        " CROSS JOIN remote USING (item_id) LEFT JOIN synced USING (item_id)"
         " WHERE NOT remote.is_folder AND code IS NULL"
         " AND remote.version_id IS NOT synced.version_id"
     ).fetchone()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sync_client.errors import SyncError
 
@@ -50,9 +50,8 @@ class Signature:
         return self.inode, self.birth_ns
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """One entry of a folder as a scan saw it.
+class Observation(NamedTuple):
+    """One entry of a folder as a scan saw it. A scan makes one for each: a tuple is quick.
 
     apart: the code of the reason why it is not ours whatever it is, such as another file
     system that is mounted there. Its kind is `other` then, and what it covers is unknown.

@@ -21,6 +21,7 @@ def test_records_of_the_first_schema_are_kept(tmp_path: pathlib.Path):
     with sqlite3.connect(path) as old:
         old.execute("ALTER TABLE remote DROP COLUMN is_damaged")
         old.execute("DROP INDEX local_rules")
+        old.execute("DROP INDEX local_marked")
         old.execute("PRAGMA user_version = 1")
     old.close()
 
@@ -38,6 +39,7 @@ def test_an_upgraded_record_is_as_a_new_one(tmp_path: pathlib.Path):
     with sqlite3.connect(path) as old:
         old.execute("ALTER TABLE remote DROP COLUMN is_damaged")
         old.execute("DROP INDEX local_rules")
+        old.execute("DROP INDEX local_marked")
         old.execute("PRAGMA user_version = 1")
     old.close()
     upgraded = Database(path)
@@ -54,6 +56,6 @@ def test_an_upgraded_record_is_as_a_new_one(tmp_path: pathlib.Path):
 
     assert columns(upgraded) == columns(new)
     assert indexes(upgraded) == indexes(new)
-    assert database.SCHEMA_VERSION == 3
+    assert database.SCHEMA_VERSION == 4
     upgraded.close()
     new.close()

@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from sync_client.errors import ApiProblem, MustStop, RootMissing, Transient
+from sync_client.pending import status_in
 from sync_client.ports import STAGING
 from tests.fakes.server import FakeServer
 from tests.sync_client.devices import Device, settle
@@ -1350,3 +1352,27 @@ def test_the_longest_names_there_are(laptop: Device, phone: Device):
     assert laptop.tree() == phone.tree()
     assert len(phone.tree()) == 2 * len(names)
     assert all(len(path[-1].encode()) <= 255 for path in phone.tree())
+
+
+def test_a_look_for_news_reads_only_what_has_to_be_compared(laptop: Device, server: FakeServer):
+    (laptop.root / "a").mkdir()
+    (laptop.root / "a" / "b.txt").write_bytes(b"hello")
+    (laptop.root / "a" / ".driveignore").write_bytes(b"*.o")
+    settle(laptop)
+    connection = laptop.trees.database.connection
+    asked: list[str] = []
+    connection.set_trace_callback(asked.append)
+
+    assert laptop.engine.cycle(pull=True).is_settled
+    status_in(connection, laptop.trees.root)
+
+    connection.set_trace_callback(None)
+    whole = [
+        f"{step[3]}: {each}"
+        for each in asked
+        if each.startswith(("SELECT", "WITH", "DELETE"))
+        for step in connection.execute(f"EXPLAIN QUERY PLAN {each}")
+        # By an index of its own: over the few that are special.
+        if re.fullmatch(r"SCAN (local|remote|synced|blocks)", step[3])
+    ]
+    assert not whole
