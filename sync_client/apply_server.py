@@ -48,8 +48,10 @@ def _send(bench: Workbench, operations: list[Operation]) -> None:
         items.append({**request, "op_id": op_id})
     if not items:
         return
-    results = bench.api.request("POST", "/batch", json={"items": items})["items"]
+    # Also where the answer is lost: a deletion says up to where this device knows of its own
+    # writes.
     bench.pull = True
+    results = bench.api.request("POST", "/batch", json={"items": items})["items"]
     with bench.trees.transaction():
         for operation, item, result in zip(sent, items, results, strict=True):
             if "problem" in result:

@@ -162,9 +162,11 @@ class Engine:
         self._bench.look_again(*dirty)
         self._look()
         selection.select_again(self._trees, self.wishes.deselected)
-        if pull or is_first or self._rests or self._trees.meta("cursor") is None:
+        is_behind = self._bench.pull or self._trees.meta("cursor") is None
+        if pull or is_first or self._rests or is_behind:
             self._feed.pull()
             self._feed.check_digest()
+            self._bench.pull = False
         return self._work()
 
     def is_settled(self) -> bool:
@@ -214,11 +216,12 @@ class Engine:
             done += len(operations)
             self._look()
             if self._bench.pull or self._bench.is_in_doubt:
-                self._bench.pull = False
                 self._feed.pull()
+                # Only now: what could not be pulled is to be before the next plan.
+                self._bench.pull = False
             if self._bench.is_in_doubt:
-                self._bench.is_in_doubt = False
                 self._feed.check_digest(at_once=True)
+                self._bench.is_in_doubt = False
         else:
             return CycleResult(False, False, 0.0, ruling.held, done)
         due_ns = self._trees.next_due_ns()

@@ -37,10 +37,12 @@ def delete_folder(
 ) -> DeletedFolder:
     """Move a folder to the trash with all below it, except what the device had not seen.
 
-    as_of_seq: the seq up to which the device had applied the namespace's changes. What
-    another device changed later and lies below the folder survives, each with all below it,
-    in a new chain of live folders of the same names. In the journal the chain and the
-    survivors come first and the folder last, so nothing that survives is ever taken away.
+    as_of_seq: the seq up to which the device had applied the namespace's changes, its own
+    too. What was changed later and lies below the folder survives, each with all below it, in
+    a new chain of live folders of the same names: also what the device itself changed, for
+    the request may be one that it gave up on, and that arrives long after. In the journal
+    the chain and the survivors come first and the folder last, so nothing that survives is
+    ever taken away.
     Raises StalePrecondition, and InvalidRequest for a root or a seq that the journal no
     longer (or not yet) has.
     """
@@ -48,7 +50,7 @@ def delete_folder(
         namespace, folder = lock_folder(device, folder_id)
         check_not_root(folder)
         check_rev(folder, rev)
-        unseen = [] if as_of_seq is None else _unseen(namespace, folder, as_of_seq, device)
+        unseen = [] if as_of_seq is None else _unseen(namespace, folder, as_of_seq)
         # First, since a chain of live folders is made only in the stead of deleted ones,
         # and must be able to take their names.
         _mark_deleted(folder, device)
@@ -67,10 +69,8 @@ def _mark_deleted(item: Folder | File, device: UserDevice) -> None:
     item.save(update_fields=["deleted_at", "deleted_by_device"])
 
 
-def _unseen(
-    namespace: Namespace, folder: Folder, as_of_seq: int, device: UserDevice
-) -> list[Folder | File]:
-    """The highest live items below the folder that others have changed after `as_of_seq`."""
+def _unseen(namespace: Namespace, folder: Folder, as_of_seq: int) -> list[Folder | File]:
+    """The highest live items below the folder that were changed after `as_of_seq`."""
     if not namespace.oldest_seq - 1 <= as_of_seq <= namespace.head_seq:
         raise InvalidRequest(
             f"as_of_seq is {as_of_seq}; the journal goes from {namespace.oldest_seq} "
@@ -79,12 +79,9 @@ def _unseen(
         )
     if as_of_seq == namespace.head_seq:
         return []
-    # What has no device was done by the server, which is not this device either.
-    subjects = (
-        Change.objects.filter(namespace=namespace, seq__gt=as_of_seq, action=ChangeAction.UPSERT)
-        .exclude(device_id=device.pk)
-        .values("item_id")
-    )
+    subjects = Change.objects.filter(
+        namespace=namespace, seq__gt=as_of_seq, action=ChangeAction.UPSERT
+    ).values("item_id")
     folders, files = queries.live_descendants(folder)
     changed: list[Folder | File] = [
         *folders.filter(pk__in=subjects).exclude(pk=folder.pk).order_by("pk"),

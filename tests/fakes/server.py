@@ -322,11 +322,11 @@ class FakeServer:
         return item
 
     def remove(self, subject: str, *, as_of_seq: int | None, device: str) -> list[dict[str, Any]]:
-        """To the trash, except what others have changed since `as_of_seq`: that moves out."""
+        """To the trash, except what was changed since `as_of_seq`: that moves out."""
         item = self._known(subject)
         if as_of_seq is not None and not 0 <= as_of_seq <= self.head_seq:
             raise Refusal(400, "invalid-request")
-        survivors = [] if as_of_seq is None else self._unseen(subject, as_of_seq, device)
+        survivors = [] if as_of_seq is None else self._unseen(subject, as_of_seq)
         item["deleted_at"] = "now"
         steads: dict[str, str] = {}
         for survivor in survivors:
@@ -339,12 +339,12 @@ class FakeServer:
         self._write([*survivors, item], device=device)
         return survivors
 
-    def _unseen(self, subject: str, as_of_seq: int, device: str) -> list[dict[str, Any]]:
-        """The highest live items below a folder that others have changed since."""
+    def _unseen(self, subject: str, as_of_seq: int) -> list[dict[str, Any]]:
+        """The highest live items below a folder that were changed since."""
         newer = {
             item_id(entry["item"])
             for entry in self.journal[as_of_seq:]
-            if entry["device_id"] != device and entry["action"] == "upsert"
+            if entry["action"] == "upsert"
         }
         changed = [
             item

@@ -140,13 +140,36 @@ def test_what_was_moved_in_unseen_survives(api, laptop, phone, root, make):
     assert api(phone).get(f"/files/{file.pk}").status_code == 200
 
 
-def test_own_changes_and_what_left_or_was_trashed_do_not_survive(api, laptop, phone, root, make):
+def test_a_deletion_that_arrives_late_spares_what_its_own_device_did_since(api, laptop, root, make):
+    outer = make(root, "outer")
+    inner = make(outer, "inner")
+    put_file(laptop, inner["folder_id"], "old")
+    edited = put_file(laptop, inner["folder_id"], "edited")
+    as_of_seq = head(api, laptop)
+    # Its request got no answer, so it went on; the request is still on its way.
+    edit_file(laptop, edited)
+    new = put_file(laptop, outer["folder_id"], "new")
+
+    answer = api(laptop).delete(
+        f"/folders/{outer['folder_id']}", {"as_of_seq": as_of_seq}, if_match=outer["rev"]
+    )
+
+    assert {item["file_id"] for item in answer.json()["survivors"]} == {
+        str(edited.pk),
+        str(new.pk),
+    }
+    assert api(laptop).get(f"/files/{edited.pk}").json()["deleted_at"] is None
+
+
+def test_what_the_device_had_seen_and_what_left_or_was_trashed_does_not_survive(
+    api, laptop, phone, root, make
+):
     outer = make(root, "outer")
     mine = put_file(laptop, outer["folder_id"], "mine")
+    edit_file(laptop, mine)
     left = put_file(laptop, outer["folder_id"], "left")
     trashed = put_file(laptop, outer["folder_id"], "trashed")
     as_of_seq = head(api, laptop)
-    edit_file(laptop, mine)
     api(phone).patch(
         f"/files/{left.pk}", {"parent_folder_id": root["folder_id"]}, if_match=left.rev
     )

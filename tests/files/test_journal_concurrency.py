@@ -158,9 +158,11 @@ def test_equal_batches_at_once_are_carried_out_once(alone):
 
 
 @pytest.mark.postgres
-def test_a_creation_below_a_folder_that_is_being_deleted_is_not_lost(alone):
+@pytest.mark.parametrize("creator", ["phone", "laptop"])
+def test_a_creation_below_a_folder_that_is_being_deleted_is_not_lost(alone, creator):
     root = queries.own_root(alone)
     laptop, phone = new_device(alone, "laptop"), new_device(alone, "phone")
+    maker = {"phone": phone, "laptop": laptop}[creator]
     for attempt in range(8):
         folder = folders.create_folder(
             device=laptop, parent_folder_id=root.pk, name=f"folder {attempt}"
@@ -173,7 +175,7 @@ def test_a_creation_below_a_folder_that_is_being_deleted_is_not_lost(alone):
 
         def create(folder=folder):
             return folders.create_folder(
-                device=phone, parent_folder_id=folder.pk, name="new"
+                device=maker, parent_folder_id=folder.pk, name="new"
             ).folder
 
         _, made = at_once(delete, create)

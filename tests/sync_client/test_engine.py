@@ -9,13 +9,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from sync_client.errors import ApiProblem, MustStop, RootMissing, Transient
 from sync_client.pending import status_in
 from sync_client.ports import STAGING
-from tests.fakes.server import FakeServer
+from tests.fakes.server import FakeApi, FakeServer
 from tests.sync_client.devices import Device, settle
 
 
@@ -1376,3 +1377,33 @@ def test_a_look_for_news_reads_only_what_has_to_be_compared(laptop: Device, serv
         if re.fullmatch(r"SCAN (local|remote|synced|blocks)", step[3])
     ]
     assert not whole
+
+
+def test_a_deletion_that_the_network_delivers_late_takes_nothing_newer_along(
+    laptop: Device, phone: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    (laptop.root / "a").mkdir()
+    (laptop.root / "a" / "old").write_bytes(b"old")
+    settle(laptop, phone)
+    ask = FakeApi.request
+    late: list[Callable[[], object]] = []
+
+    def swallow(api: FakeApi, method: str, path: str, **details: Any) -> dict[str, Any]:
+        if path == "/batch" and not late:
+            late.append(lambda: ask(api, method, path, **details))
+            raise Transient("No answer.")
+        return ask(api, method, path, **details)
+
+    monkeypatch.setattr(FakeApi, "request", swallow)
+    shutil.rmtree(laptop.root / "a")
+    with pytest.raises(Transient):
+        laptop.sync()
+    (laptop.root / "a").mkdir()
+    (laptop.root / "a" / "new").write_bytes(b"new")
+    settle(laptop)
+    assert server.tree()[("a", "new")] == b"new"
+
+    late[0]()
+    settle(laptop, phone)
+
+    assert phone.tree() == laptop.tree() == server.tree() == {("a",): None, ("a", "new"): b"new"}
