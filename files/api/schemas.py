@@ -113,11 +113,13 @@ class DeletedFolderAnswer(Shape):
 
 class TrashedFolder(FolderItem):
     original_path = serializers.CharField()
+    is_parent_live = serializers.BooleanField()
     expires_at = serializers.DateTimeField()
 
 
 class TrashedFile(FileItem):
     original_path = serializers.CharField()
+    is_parent_live = serializers.BooleanField()
     expires_at = serializers.DateTimeField()
 
 

@@ -63,10 +63,11 @@ class TrashView(APIView):
                     {
                         **journal.state_of(item),
                         "original_path": original_path,
+                        "is_parent_live": is_parent_live,
                         "expires_at": item.deleted_at
                         and rfc3339(item.deleted_at + settings.TRASH_RETENTION),
                     }
-                    for item, original_path in page.items
+                    for item, original_path, is_parent_live in page.items
                 ],
                 "next_cursor": encode_page(page.next_place, TRASH_LIST),
             }

@@ -37,10 +37,14 @@ class Children(NamedTuple):
 
 
 class TrashedItem(NamedTuple):
-    """A deleted item and the path at which it was, "/" in front."""
+    """A deleted item and the path at which it was, "/" in front.
+
+    is_parent_live: whether the folder in which it was is still there to take it back.
+    """
 
     item: Folder | File
     original_path: str
+    is_parent_live: bool
 
 
 class Trash(NamedTuple):
@@ -106,7 +110,8 @@ def trash(user: User, *, place: Place | None = None, limit: int) -> Trash:
         line = lineage(item.parent_folder_id, known)
         if not any(folder.is_purging for folder in line):
             names = [folder.name for folder in line[::-1]] + [item.name]
-            items.append(TrashedItem(item, "/".join(names)))
+            is_parent_live = not any(folder.is_deleted for folder in line)
+            items.append(TrashedItem(item, "/".join(names), is_parent_live))
     return Trash(items, _place_of(page[-1], "deleted_at") if len(found) > limit else None)
 
 

@@ -7,8 +7,21 @@
 
 import hashlib
 import sys
+from base64 import b64encode
 
-HALF_BITS = 24
+LINE = 112
+_MODULE = """\
+// Made by `python -m files.web.gear`; a test compares the two. The low 48 bits of
+// FastCDC's gear table, in two halves: for byte value n the start of the MD5 of 64 times n.
+
+const bytes = Uint8Array.from(atob(
+TABLE,
+), (character) => character.charCodeAt(0));
+const half = (at) => (bytes[at] << 16) | (bytes[at + 1] << 8) | bytes[at + 2];
+
+export const GEAR_HIGH = Int32Array.from({ length: 256 }, (_, value) => half(6 * value));
+export const GEAR_LOW = Int32Array.from({ length: 256 }, (_, value) => half(6 * value + 3));
+"""
 
 
 def gear_table() -> list[int]:
@@ -23,25 +36,10 @@ def gear_table() -> list[int]:
 
 def gear_module() -> str:
     """The ES module that `static/js/chunker.js` imports: the low 48 bits, in two halves."""
-
-    def rows(name: str, numbers: list[int]) -> str:
-        lines = [
-            "  " + " ".join(f"0x{number:06x}," for number in numbers[at : at + 8])
-            for at in range(0, len(numbers), 8)
-        ]
-        return "\n".join([f"export const {name} = Int32Array.of(", *lines, ");", ""])
-
-    table = gear_table()
-    mask = (1 << HALF_BITS) - 1
-    return "\n".join(
-        [
-            "// Made by `python -m files.web.gear`; a test compares the two. The low 48 bits of",
-            "// FastCDC's gear table: for byte value n the start of the MD5 of 64 times n.",
-            "",
-            rows("GEAR_HIGH", [(number >> HALF_BITS) & mask for number in table]),
-            rows("GEAR_LOW", [number & mask for number in table]),
-        ]
-    )
+    low = b"".join(number.to_bytes(8, "big")[2:] for number in gear_table())
+    text = b64encode(low).decode()
+    lines = [f'  "{text[at : at + LINE]}"' for at in range(0, len(text), LINE)]
+    return _MODULE.replace("TABLE", " +\n".join(lines))
 
 
 if __name__ == "__main__":

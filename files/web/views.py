@@ -51,6 +51,7 @@ def folder(request: DeviceRequest, folder_id: UUID | None = None) -> HttpRespons
     shown = queries.own_root(user) if folder_id is None else queries.get_folder(user, folder_id)
     sort = request.GET.get("sort", "")
     sort = sort if sort in set(Sort) else Sort.NAME.value
+    view = request.GET.get("view") or request.COOKIES.get("view")
     descending = request.GET.get("order") == "desc"
     # Before the list is read: a change in between is shown twice, which is harmless.
     cursor = encode_cursor(latest_positions(user))
@@ -66,6 +67,7 @@ def folder(request: DeviceRequest, folder_id: UUID | None = None) -> HttpRespons
             listed.next_place, children_list(Sort(sort), descending=descending)
         ),
         changes_cursor=cursor,
+        view="grid" if view == "grid" else "list",
         sort=sort,
         order="desc" if descending else "asc",
         columns=_columns(sort, descending),
@@ -108,9 +110,11 @@ _BLANK = {
 def trash_page(request: DeviceRequest) -> HttpResponse:
     """GET /trash: what was deleted and can come back."""
     place = decode_page(request.GET.get("cursor", ""), TRASH_LIST)
+    # Before the list is read, as for a folder.
+    cursor = encode_cursor(latest_positions(request.user))
     listed = trash(request.user, place=place, limit=FIRST_ROWS)
     rows: list[dict[str, Any]] = []
-    for item, original_path in listed.items:
+    for item, original_path, is_parent_live in listed.items:
         row: Row = row_of(item)
         deleted_at = item.deleted_at
         if deleted_at is None:
@@ -120,6 +124,7 @@ def trash_page(request: DeviceRequest) -> HttpResponse:
                 "row": row,
                 "folder_path": original_path.rpartition("/")[0] or "/",
                 "deleted_at": deleted_at,
+                "is_parent_live": is_parent_live,
                 "expires_at": deleted_at + settings.TRASH_RETENTION,
             }
         )
@@ -129,6 +134,8 @@ def trash_page(request: DeviceRequest) -> HttpResponse:
         "trash",
         rows=rows,
         next_cursor=encode_page(listed.next_place, TRASH_LIST),
+        changes_cursor=cursor,
+        blank={"row": _BLANK},
         retention_days=settings.TRASH_RETENTION // timedelta(days=1),
     )
 

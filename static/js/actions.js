@@ -1,22 +1,15 @@
-// What can be done with an item, each with its way back.
+// What can be done with items, each with its way back. Many at once are one request.
 
 import { api, explain, Problem } from "./api.js";
 import { make } from "./dom.js";
 import { showFieldError } from "./dialogs.js";
+import { sentence } from "./format.js";
 import { hrefOf, itemOf } from "./list.js";
 import { fail, toast } from "./toast.js";
 import { chooseFolder } from "./tree.js";
 
 const NAME_BYTES = 255;
-
-function pathOf(item) {
-  return item.type === "folder" ? `/folders/${item.id}` : `/files/${item.id}`;
-}
-
-/** Change an item if nobody has changed it since; the item as it is now. */
-async function patch(item, change) {
-  return itemOf(await api("PATCH", pathOf(item), change, { ifMatch: item.rev }));
-}
+const OPERATIONS_AT_ONCE = 1000;
 
 /** Why a name cannot be used, or "". The server has the last word. */
 export function nameProblem(name) {
@@ -26,6 +19,24 @@ export function nameProblem(name) {
   const bytes = new TextEncoder().encode(name).length;
   if (bytes > NAME_BYTES) return `Too long: ${bytes} of ${NAME_BYTES} bytes.`;
   return "";
+}
+
+const change = (item, fields) => ({
+  op: `update_${item.type}`,
+  [`${item.type}_id`]: item.id,
+  if_match: item.rev,
+  ...fields,
+});
+const erase = (item) => ({ op: `delete_${item.type}`, [`${item.type}_id`]: item.id, if_match: item.rev });
+
+/** Carry out operations on the tree, in order; of each its result, or its Problem. */
+async function batch(operations) {
+  const results = [];
+  for (let at = 0; at < operations.length; at += OPERATIONS_AT_ONCE) {
+    const items = operations.slice(at, at + OPERATIONS_AT_ONCE);
+    results.push(...(await api("POST", "/batch", { items })).items);
+  }
+  return results.map((result) => (result.problem ? new Problem(result.status, result.problem) : result));
 }
 
 /** Carries out actions on the items of one list. */
@@ -45,77 +56,156 @@ export class Actions {
       label: `New name of ${item.name}`,
       save: async (name) => {
         if (name === item.name) return;
-        const current = this.list.get(item.id) ?? item;
-        const renamed = await patch(current, { name });
+        const [renamed] = await this.#do([change(this.list.get(item.id) ?? item, { name })]);
         this.list.upsert(renamed);
         toast(`Renamed to “${name}”.`, {
-          undo: async () => this.list.upsert(await patch(renamed, { name: item.name })),
+          undo: async () => this.#show(await this.#do([change(renamed, { name: item.name })])),
         });
       },
       done: () => this.list.focus(item.id),
     });
   }
 
-  /** Move by the dialog with the tree of folders. */
-  async move(item) {
+  /** Ask for a folder in the tree, then move or copy there. */
+  async choose(items, isCopy) {
+    const verb = isCopy ? "Copy" : "Move";
     const target = await chooseFolder({
-      title: `Move “${item.name}”`,
-      verb: "Move here",
-      without: item.type === "folder" ? item.id : null,
-      from: item.parentId,
+      title: sentence(items.length, `${verb} “{name}”`, `${verb} {count} items`, items[0]),
+      verb: `${verb} here`,
+      without: items.filter(({ type }) => type === "folder").map(({ id }) => id),
+      from: isCopy ? null : items[0].parentId,
     });
-    if (target !== null) await this.moveTo(item, target.id, target.name);
+    if (target === null) return;
+    await (isCopy ? this.copyTo(items, target.id, target.name) : this.moveTo(items, target.id, target.name));
   }
 
-  async moveTo(item, folderId, folderName) {
-    if (folderId === item.parentId || folderId === item.id) return;
+  async moveTo(items, folderId, folder) {
+    const moving = items.filter(({ id, parentId }) => parentId !== folderId && id !== folderId);
+    await this.#each(moving, (item) => change(item, { parent_folder_id: folderId }), {
+      values: { folder },
+      done: ["“{name}” moved to {folder}.", "{count} items moved to {folder}."],
+      failed: ["“{name}” was not moved.", "{count} items were not moved, “{name}” among them."],
+      after: (item, moved) => this.#put(moved),
+      undo: (moved, items) =>
+        this.#do(moved.map((item, at) => change(item, { parent_folder_id: items[at].parentId }))),
+    });
+  }
+
+  /** Copy on the server: no block moves. */
+  async copyTo(items, folderId, folder) {
     try {
-      const moved = await patch(item, { parent_folder_id: folderId });
-      this.list.remove(item.id);
-      toast(`“${item.name}” moved to ${folderName}.`, {
-        undo: async () => this.#show(await patch(moved, { parent_folder_id: item.parentId })),
+      const body = { item_ids: items.map(({ id }) => id), parent_folder_id: folderId };
+      const copies = (await api("POST", "/nodes/copy", body)).items.map(itemOf);
+      for (const copy of copies) this.#put(copy);
+      const said = ["“{name}” copied to {folder}.", "{count} items copied to {folder}."];
+      toast(sentence(copies.length, ...said, { ...items[0], folder }), {
+        undo: async () => {
+          await this.#do(copies.map(erase));
+          for (const { id } of copies) this.list.remove(id);
+        },
       });
     } catch (error) {
-      fail(error, `“${item.name}” was not moved.`);
-      this.#refresh(error);
+      fail(error, "Nothing was copied.");
     }
   }
 
   /** To the trash; no question, since it can be undone. */
-  async trash(item) {
-    const row = this.list.rowOf(item.id);
-    row?.classList.add("is-busy");
-    try {
-      await api("DELETE", pathOf(item), undefined, { ifMatch: item.rev });
-      this.list.remove(item.id);
-      toast(`“${item.name}” moved to the trash.`, {
-        undo: async () => this.#show(itemOf(await api("POST", `/trash/${item.id}/restore`, {}))),
-      });
-    } catch (error) {
-      row?.classList.remove("is-busy");
-      fail(error, `“${item.name}” was not deleted.`);
-      this.#refresh(error);
+  async trash(items) {
+    await this.#each(items, erase, {
+      done: ["“{name}” moved to the trash.", "{count} items moved to the trash."],
+      failed: ["“{name}” was not deleted.", "{count} items were not deleted, “{name}” among them."],
+      after: (item) => this.list.remove(item.id),
+      undo: (gone) => this.#do(gone.map(({ id }) => ({ op: "restore", item_id: id }))),
+    });
+  }
+
+  /** Out of the trash: to where they were, or to a folder. */
+  async restore(items, folderId = undefined) {
+    const operation = ({ id }) => ({ op: "restore", item_id: id, parent_folder_id: folderId });
+    await this.#each(items, operation, {
+      done: ["“{name}” is back.", "{count} items are back."],
+      failed: ["“{name}” was not restored.", "{count} items were not restored, “{name}” among them."],
+      after: (item, back) => {
+        this.list.remove(item.id);
+        if (back.name !== item.name) toast(`“${item.name}” is back as “${back.name}”.`);
+      },
+      undo: (back) => this.#do(back.map(erase)),
+    });
+  }
+
+  /** For ever. Throws where not all of them went. */
+  async purge(items) {
+    const results = await batch(items.map(({ id }) => ({ op: "delete_for_ever", item_id: id })));
+    const failed = results.filter((result, at) => {
+      // What is not there any more is what was wanted.
+      const isThere = result instanceof Problem && result.code !== "not-found";
+      if (!isThere) this.list.remove(items[at].id);
+      return isThere;
+    });
+    if (failed.length > 0) throw failed[0];
+  }
+
+  download(items) {
+    for (const item of items) {
+      const link = make("a", { href: hrefOf(item), download: "" });
+      document.body.append(link);
+      link.click();
+      link.remove();
     }
   }
 
-  download(item) {
-    const link = make("a", { href: hrefOf(item), download: "" });
-    document.body.append(link);
-    link.click();
-    link.remove();
+  /** One operation for each item; says what was done, with a way back, and what was refused. */
+  async #each(items, operation, { done, failed, after, undo, values }) {
+    if (items.length === 0) return;
+    const busy = items.map(({ id }) => this.list.rowOf(id)).filter(Boolean);
+    for (const row of busy) row.classList.add("is-busy");
+    const words = (forms, some) => sentence(some.length, ...forms, { ...some[0], ...values });
+    try {
+      const results = await batch(items.map(operation));
+      const good = items.filter((_, at) => !(results[at] instanceof Problem));
+      const bad = items.filter((_, at) => results[at] instanceof Problem);
+      const states = results.filter(({ item }) => item).map(({ item }) => itemOf(item));
+      good.forEach((item, at) => after(item, states[at]));
+      if (good.length > 0) {
+        toast(words(done, good), { undo: async () => this.#show(await undo(states, good)) });
+      }
+      if (bad.length > 0) {
+        const refused = results.filter((result) => result instanceof Problem);
+        fail(refused[0], words(failed, bad));
+        for (const problem of refused) this.#correct(problem);
+      }
+    } catch (error) {
+      fail(error, words(failed, items));
+    } finally {
+      for (const row of busy) row.classList.remove("is-busy");
+    }
   }
 
-  #show(item) {
+  /** Operations of which all must succeed; the items as they are then. */
+  async #do(operations) {
+    const results = await batch(operations);
+    const problem = results.find((result) => result instanceof Problem);
+    if (problem) {
+      this.#correct(problem);
+      throw problem;
+    }
+    return results.map(({ item }) => itemOf(item));
+  }
+
+  #show(items) {
+    for (const item of items) this.#put(item);
+  }
+
+  #put(item) {
+    // The trash hears of it by the journal.
+    if (this.list.folderId === undefined) return;
     if (item.parentId === this.list.folderId) this.list.upsert(item);
+    else this.list.remove(item.id);
   }
 
   /** A refusal that says how the item is now corrects what the page shows. */
-  #refresh(error) {
-    if (error instanceof Problem && error.code === "stale-precondition" && error.data.current) {
-      const item = itemOf(error.data.current);
-      if (item.parentId === this.list.folderId) this.list.upsert(item);
-      else this.list.remove(item.id);
-    }
+  #correct(problem) {
+    if (problem.code === "stale-precondition" && problem.data.current) this.#put(itemOf(problem.data.current));
   }
 }
 

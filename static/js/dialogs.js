@@ -19,7 +19,6 @@ export function openDialog({ title, body, buttons = [], isSmall = false, onClose
       make(
         "button",
         {
-          type: "button",
           class: "icon-button",
           "aria-label": "Close",
           onclick: () => dialog.close(),

@@ -8,6 +8,8 @@
  */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
+  // None of them sends a form unless it says so.
+  if (tag === "button") element.type = "button";
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);

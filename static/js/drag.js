@@ -8,9 +8,12 @@ export function draggableRows(list) {
   list.element.addEventListener("dragstart", (event) => {
     const row = event.target.closest(".row");
     if (row === null || !row.dataset.id) return;
-    event.dataTransfer.setData(ITEM, row.dataset.id);
+    // A row of the selection takes all of it along.
+    const isSelected = row.getAttribute("aria-selected") === "true";
+    const ids = isSelected ? list.selected.map(({ id }) => id) : [row.dataset.id];
+    event.dataTransfer.setData(ITEM, JSON.stringify(ids));
     event.dataTransfer.effectAllowed = "move";
-    row.classList.add("is-dragged");
+    for (const id of ids) list.rowOf(id).classList.add("is-dragged");
   });
   list.element.addEventListener("dragend", () => {
     for (const row of list.element.querySelectorAll(".is-dragged")) row.classList.remove("is-dragged");
@@ -19,10 +22,10 @@ export function draggableRows(list) {
 
 /**
  * Everything below `element` takes drops. `onFiles(dataTransfer, folderId)` and
- * `onItem(id, folderId, folderName)` are told where: the folder under the pointer, else the
+ * `onItems(ids, folderId, folderName)` are told where: the folder under the pointer, else the
  * folder of the page.
  */
-export function dropTarget(element, { list, onFiles, onItem }) {
+export function dropTarget(element, { list, onFiles, onItems }) {
   let target = null;
 
   const mark = (next) => {
@@ -71,8 +74,8 @@ export function dropTarget(element, { list, onFiles, onItem }) {
     leave();
     if (dataTransfer.types.includes(ITEM)) {
       event.preventDefault();
-      const id = dataTransfer.getData(ITEM);
-      if (under !== null && under.id !== id) onItem(id, under.id, under.name);
+      const ids = JSON.parse(dataTransfer.getData(ITEM));
+      if (under !== null && !ids.includes(under.id)) onItems(ids, under.id, under.name);
     } else if (dataTransfer.types.includes("Files")) {
       event.preventDefault();
       onFiles(dataTransfer, under?.id ?? list.folderId);

@@ -24,6 +24,15 @@ export function count(number, one, many) {
   return `${new Intl.NumberFormat("en").format(number)} ${number === 1 ? one : many}`;
 }
 
+/**
+ * A sentence about one thing or many: `{count}` is the number, `{name}` and the like come
+ * from `values`. Whole sentences, so that they can be translated.
+ */
+export function sentence(number, one, many, values = {}) {
+  const all = { count: new Intl.NumberFormat("en").format(number), ...values };
+  return (number === 1 ? one : many).replace(/\{(\w+)\}/g, (_, name) => all[name]);
+}
+
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const EXACT = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "medium" });
 

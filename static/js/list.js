@@ -1,12 +1,13 @@
-// The list of a folder: rows that the server rendered, rows of later pages, and rows that
-// come, change and go while somebody looks. One row at a time can be reached by Tab; the
-// arrows do the rest.
+// The list of a folder or of the trash: rows that the server rendered, rows of later pages,
+// and rows that come, change and go while somebody looks. One row at a time can be reached by
+// Tab; any number can be selected, in the order in which they are shown.
 
 import { api } from "./api.js";
-import { announce, isTyping, setIcon } from "./dom.js";
-import { ago, exact, exactSize, kindOf, showTime, size } from "./format.js";
+import { announce, setIcon } from "./dom.js";
+import { ago, exact, exactSize, kindOf, sentence, showTime, size } from "./format.js";
 
 const PAGE_ROWS = 500;
+const LONG_PRESS_MS = 500;
 
 /** The state of a folder or file in the API's words, as the list keeps it. */
 export function itemOf(state) {
@@ -51,34 +52,44 @@ function compareText(one, other) {
 }
 
 /**
- * The list on the page. Fires "open" (an item's menu is wanted: `{ item, at, row }`), "act"
- * (a key was pressed: `{ item, action }`) and "emptied" or "filled".
+ * The list on the page. Fires "menu" (`{ at, row }`), "activate" (an item is to be opened:
+ * `{ item }`; cancel it to do so otherwise than by its link) and "select" (the selection, or
+ * the row with the focus, is another one).
+ *
+ * The trash has its own `load` (a cursor → a page), `read` (a state → an item), `fill` (what
+ * its rows show beside) and `compare`.
  */
 export class List extends EventTarget {
   #items = new Map();
   #rows = new Map();
-  #isLoading = false;
+  #selected = new Set();
+  #anchor = null;
+  #loading = null;
   #nearEnd = null;
+  #pointer = "";
 
-  constructor(element) {
+  constructor(element, { load, read = itemOf, fill = () => {}, compare } = {}) {
     super();
     this.element = element;
     this.folderId = element.dataset.folder;
     this.template = document.querySelector("#row");
     this.more = document.querySelector("#more");
+    this.main = document.querySelector("#main");
+    this.load = load ?? ((query) => api("GET", `/folders/${this.folderId}/children?${query}`));
+    this.read = read;
+    this.fill = fill;
+    this.compare = compare ?? ((one, other) => this.#compare(one, other));
     for (const row of this.#all()) this.#adopt(row);
-    this.#rove(element.querySelector(".row"));
+    this.#rove(element.querySelector(".row[data-id]"));
     this.#listen();
-    if (this.more !== null) {
-      this.more.querySelector("button").addEventListener("click", () => this.loadMore());
-      this.#nearEnd = new IntersectionObserver(
-        (seen) => {
-          if (seen.some((entry) => entry.isIntersecting)) this.loadMore();
-        },
-        { root: document.querySelector("#main"), rootMargin: "1200px" },
-      );
-      this.#nearEnd.observe(this.more);
-    }
+    this.more.querySelector("button").addEventListener("click", () => this.loadMore());
+    this.#nearEnd = new IntersectionObserver(
+      (seen) => {
+        if (seen.some((entry) => entry.isIntersecting)) this.loadMore();
+      },
+      { root: this.main, rootMargin: "1200px" },
+    );
+    this.#nearEnd.observe(this.more);
   }
 
   get(id) {
@@ -99,11 +110,59 @@ export class List extends EventTarget {
     return row === null ? undefined : this.#items.get(row.dataset.id);
   }
 
+  /** The selected items as they are shown, else the current one alone. */
+  get chosen() {
+    if (this.#selected.size === 0) return this.current ? [this.current] : [];
+    return this.selected;
+  }
+
+  get selected() {
+    return this.#all()
+      .filter((row) => this.#selected.has(row.dataset.id))
+      .map((row) => this.#items.get(row.dataset.id));
+  }
+
   focus(id) {
     const row = this.#rows.get(id);
     if (row === undefined) return;
     this.#rove(row);
     row.focus();
+  }
+
+  // --- Selection
+
+  /** Exactly these; `anchor` is where a range begins that is made next. */
+  select(ids, anchor = this.#anchor) {
+    this.#anchor = anchor;
+    const before = this.#selected;
+    this.#selected = new Set(ids);
+    for (const id of new Set([...before, ...this.#selected])) {
+      this.#rows.get(id)?.setAttribute("aria-selected", String(this.#selected.has(id)));
+    }
+    this.element.classList.toggle("has-selection", this.#selected.size > 0);
+    this.dispatchEvent(new Event("select"));
+  }
+
+  toggle(id) {
+    const ids = new Set(this.#selected);
+    if (!ids.delete(id)) ids.add(id);
+    this.select(ids, id);
+  }
+
+  /** From the anchor to a row, in the order in which they are shown. */
+  selectTo(id) {
+    const ids = this.#all().map((row) => row.dataset.id);
+    const anchor = ids.includes(this.#anchor) ? this.#anchor : (this.current?.id ?? id);
+    const [from, to] = [ids.indexOf(anchor), ids.indexOf(id)].sort((one, other) => one - other);
+    this.select(ids.slice(from, to + 1), anchor);
+  }
+
+  /** Everything, also what has not been shown yet. */
+  async selectAll() {
+    await this.loadAll();
+    this.select(this.#all().map((row) => row.dataset.id));
+    const count = this.#selected.size;
+    announce(sentence(count, "{count} item selected.", "{count} items selected."));
   }
 
   // --- What the server says
@@ -115,16 +174,15 @@ export class List extends EventTarget {
     let row = this.#rows.get(item.id);
     if (row === undefined) {
       if (!this.#fits(item)) return;
-      row = this.template.content.firstElementChild.cloneNode(true);
-      this.#rows.set(item.id, row);
-      this.#prepare(row);
+      row = this.#make(item);
       if (isNews) {
         row.classList.add("is-new");
         row.addEventListener("animationend", () => row.classList.remove("is-new"), { once: true });
       }
+    } else {
+      this.#items.set(item.id, item);
+      this.#fill(row, item);
     }
-    this.#items.set(item.id, item);
-    this.#fill(row, item);
     this.#place(row, item);
     if (this.element.querySelector('.row[tabindex="0"]') === null) this.#rove(row);
     this.#tell();
@@ -140,33 +198,41 @@ export class List extends EventTarget {
     this.#rows.delete(id);
     this.#items.delete(id);
     if (wasCurrent && next !== null) this.#rove(next);
-    if (hadFocus) (next ?? document.querySelector("#main")).focus();
+    if (hadFocus) (next ?? this.main).focus();
+    if (this.#selected.has(id)) this.toggle(id);
     this.#tell();
   }
 
   /** The next page from the API, at the end of the list. */
-  async loadMore() {
-    const cursor = this.element.dataset.next;
-    if (!cursor || this.#isLoading) return;
-    this.#isLoading = true;
-    const { sort, order } = this.element.dataset;
+  loadMore() {
+    this.#loading ??= this.#load().finally(() => (this.#loading = null));
+    return this.#loading;
+  }
+
+  async loadAll() {
+    let before = null;
+    while (this.element.dataset.next && this.element.dataset.next !== before) {
+      before = this.element.dataset.next;
+      await this.loadMore();
+    }
+  }
+
+  async #load() {
+    const { sort, order, next: cursor } = this.element.dataset;
+    if (!cursor) return;
     const button = this.more.querySelector("button");
     button.textContent = "Loading…";
     try {
-      const query = new URLSearchParams({ sort, order, cursor, limit: PAGE_ROWS });
-      const page = await api("GET", `/folders/${this.folderId}/children?${query}`);
+      const query = new URLSearchParams({ cursor, limit: PAGE_ROWS });
+      if (sort) query.set("sort", sort);
+      if (order) query.set("order", order);
+      const page = await this.load(query);
       this.element.dataset.next = page.next_cursor ?? "";
       this.more.hidden = page.next_cursor === null;
       const fragment = document.createDocumentFragment();
       for (const state of page.items) {
-        const item = itemOf(state);
-        if (this.#items.has(item.id)) continue;
-        const row = this.template.content.firstElementChild.cloneNode(true);
-        this.#items.set(item.id, item);
-        this.#rows.set(item.id, row);
-        this.#prepare(row);
-        this.#fill(row, item);
-        fragment.append(row);
+        const item = this.read(state);
+        if (!this.#items.has(item.id)) fragment.append(this.#make(item));
       }
       this.more.before(fragment);
       button.textContent = "Show more";
@@ -176,32 +242,40 @@ export class List extends EventTarget {
     } catch (error) {
       // The button stays: the rest of the list is asked for again by hand.
       button.textContent = `The rest could not be loaded. ${error.message} Try again`;
-    } finally {
-      this.#isLoading = false;
     }
   }
 
   // --- Rows
 
   #adopt(row) {
-    const { id, type, name, rev, modified, size } = row.dataset;
+    const { id, type, name, rev, modified, size: bytes, ...more } = row.dataset;
     this.#items.set(id, {
+      ...more,
       id,
       type,
       name,
       rev: Number(rev),
-      parentId: this.folderId,
+      parentId: more.parent ?? this.folderId,
       modifiedAt: new Date(modified),
-      sizeBytes: type === "folder" ? null : Number(size),
-      isDamaged: !row.querySelector(".damaged").hidden,
+      sizeBytes: type === "folder" ? null : Number(bytes),
+      isDamaged: row.querySelector(".damaged")?.hidden === false,
     });
     this.#rows.set(id, row);
     this.#prepare(row);
   }
 
+  #make(item) {
+    const row = this.template.content.firstElementChild.cloneNode(true);
+    this.#items.set(item.id, item);
+    this.#rows.set(item.id, row);
+    this.#prepare(row);
+    this.#fill(row, item);
+    return row;
+  }
+
   #prepare(row) {
     row.tabIndex = -1;
-    row.draggable = true;
+    row.setAttribute("aria-selected", "false");
     // One stop for the Tab key is the row; the link and the button have keys of their own.
     for (const inner of row.querySelectorAll("a, button")) inner.tabIndex = -1;
   }
@@ -210,33 +284,32 @@ export class List extends EventTarget {
     row.dataset.id = item.id;
     row.dataset.type = item.type;
     const { icon, kind } = kindOf(item);
-    const svg = row.querySelector(".name svg");
+    const svg = row.querySelector(".name > svg");
     svg.setAttribute("class", `icon kind-${kind}`);
     setIcon(svg, icon);
     const link = row.querySelector(".name-link");
     link.textContent = item.name;
-    link.href = hrefOf(item);
-    row.querySelector(".damaged").hidden = !item.isDamaged;
-    let time = row.querySelector(".modified time");
-    if (time === null) {
-      time = document.createElement("time");
-      row.querySelector(".modified").replaceChildren(time);
-    }
-    showTime(time, item.modifiedAt);
-    const cell = row.querySelector(".cell.size");
     const facts = [ago(item.modifiedAt)];
-    if (item.type === "file") {
-      cell.textContent = size(item.sizeBytes);
-      cell.title = exactSize(item.sizeBytes);
-      facts.push(size(item.sizeBytes));
-    } else {
-      cell.textContent = "–";
-      cell.title = "";
+    if (link.href !== undefined) {
+      link.href = hrefOf(item);
+      row.querySelector(".damaged").hidden = !item.isDamaged;
+      let time = row.querySelector(".modified time");
+      if (time === null) {
+        time = document.createElement("time");
+        row.querySelector(".modified").replaceChildren(time);
+      }
+      showTime(time, item.modifiedAt);
     }
+    const cell = row.querySelector(".cell.size");
+    const isFile = item.type === "file";
+    cell.textContent = isFile ? size(item.sizeBytes) : "–";
+    cell.title = isFile ? exactSize(item.sizeBytes) : "";
+    if (isFile) facts.push(size(item.sizeBytes));
     const small = row.querySelector(".small-facts");
     small.textContent = facts.join(" · ");
     small.title = exact(item.modifiedAt);
     row.querySelector(".row-menu").setAttribute("aria-label", `Actions for ${item.name}`);
+    this.fill(row, item);
   }
 
   /** Folders first; then by the order that the page was asked for. */
@@ -256,7 +329,7 @@ export class List extends EventTarget {
     if (!this.element.dataset.next) return true;
     const rows = this.#all();
     const last = rows.length > 0 ? this.#items.get(rows.at(-1).dataset.id) : undefined;
-    return last === undefined || this.#compare(item, last) < 0;
+    return last === undefined || this.compare(item, last) < 0;
   }
 
   #place(row, item) {
@@ -266,7 +339,7 @@ export class List extends EventTarget {
     while (low < high) {
       const middle = (low + high) >>> 1;
       const other = this.#items.get(rows[middle].dataset.id);
-      if (this.#compare(other, item) < 0) low = middle + 1;
+      if (this.compare(other, item) < 0) low = middle + 1;
       else high = middle;
     }
     const before = rows[low] ?? this.more;
@@ -288,7 +361,7 @@ export class List extends EventTarget {
     document.querySelector("#empty").hidden = !isEmpty;
   }
 
-  // --- Focus and keys
+  // --- Focus, pointer and keys
 
   #rove(row) {
     for (const other of this.element.querySelectorAll('.row[tabindex="0"]')) other.tabIndex = -1;
@@ -305,65 +378,160 @@ export class List extends EventTarget {
 
   #listen() {
     const { element } = this;
+    const rowAt = (event) => event.target.closest(".row[data-id]");
     element.addEventListener("focusin", (event) => {
-      const row = event.target.closest(".row");
-      if (row !== null) this.#rove(row);
+      const row = rowAt(event);
+      if (row === null || row.tabIndex === 0) return;
+      this.#rove(row);
+      this.dispatchEvent(new Event("select"));
     });
-    element.addEventListener("keydown", (event) => this.#onKey(event));
-    element.addEventListener("click", (event) => {
-      const row = event.target.closest(".row");
+    let pressed = null;
+    let isLong = false;
+    element.addEventListener("pointerdown", (event) => {
+      this.#pointer = event.pointerType;
+      const row = rowAt(event);
       if (row === null) return;
-      const button = event.target.closest(".row-menu");
-      if (button !== null) this.#openMenu(row, button);
+      isLong = false;
+      clearTimeout(pressed);
+      row.draggable = event.pointerType !== "touch";
+      if (event.pointerType !== "touch") return;
+      pressed = setTimeout(() => {
+        isLong = true;
+        this.toggle(row.dataset.id);
+      }, LONG_PRESS_MS);
+    });
+    for (const end of ["pointerup", "pointercancel", "pointermove"]) {
+      element.addEventListener(end, (event) => {
+        if (end !== "pointermove" || Math.hypot(event.movementX, event.movementY) > 4) clearTimeout(pressed);
+      });
+    }
+    element.addEventListener("click", (event) => {
+      const row = rowAt(event);
+      if (row === null) return;
+      if (isLong) {
+        isLong = false;
+        event.preventDefault();
+      } else {
+        this.#onClick(event, row);
+      }
     });
     element.addEventListener("dblclick", (event) => {
-      const row = event.target.closest(".row");
-      if (row === null || event.target.closest("a, button, input") !== null) return;
-      row.querySelector(".name-link").click();
+      const row = rowAt(event);
+      if (row !== null && event.target.closest("a, button, input, .tick") === null) this.open(row);
     });
     element.addEventListener("contextmenu", (event) => {
-      const row = event.target.closest(".row");
+      const row = rowAt(event);
       if (row === null || event.target.closest("input") !== null) return;
       event.preventDefault();
+      // A long press has selected it; the menu would be in the way.
+      if (this.#pointer === "touch") return;
       row.focus({ preventScroll: true });
-      this.#openMenu(row, { x: event.clientX, y: event.clientY });
+      this.openMenu(row, { x: event.clientX, y: event.clientY });
+    });
+    this.main.addEventListener("click", (event) => {
+      if (event.target === this.main || event.target === element) this.select([]);
     });
   }
 
-  #openMenu(row, at) {
-    const item = this.#items.get(row.dataset.id);
-    this.dispatchEvent(new CustomEvent("open", { detail: { item, at, row } }));
-  }
-
-  #onKey(event) {
-    const row = event.target.closest(".row");
-    if (row === null || isTyping(event)) return;
-    const item = this.#items.get(row.dataset.id);
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const rows = step === undefined ? this.#all() : [];
-    if (event.key === "ContextMenu" || (event.shiftKey && event.key === "F10")) {
-      this.#openMenu(row, row.querySelector(".row-menu"));
-    } else if (event.ctrlKey || event.metaKey || event.altKey) {
+  #onClick(event, row) {
+    const { id } = row.dataset;
+    const button = event.target.closest(".row-menu");
+    if (button !== null) {
+      this.openMenu(row, button);
       return;
-    } else if (step !== undefined) {
-      this.#neighbour(row, step)?.focus();
-    } else if (event.key === "Home") {
-      rows[0].focus();
-    } else if (event.key === "End") {
-      rows.at(-1).focus();
-    } else if (event.key === "Enter") {
-      if (event.target !== row) return;
-      row.querySelector(".name-link").click();
+    }
+    if (event.target.closest("button, input") !== null) return;
+    const isTouch = this.#pointer === "touch" && event.detail > 0;
+    const isToggle = event.ctrlKey || event.metaKey || event.target.closest(".tick") !== null;
+    if (event.shiftKey) {
+      this.selectTo(id);
+    } else if (isToggle || (isTouch && this.#selected.size > 0)) {
+      this.toggle(id);
+    } else if (event.target.closest("a") !== null) {
+      const detail = { item: this.#items.get(id) };
+      if (this.dispatchEvent(new CustomEvent("activate", { detail, cancelable: true }))) return;
+    } else if (isTouch) {
+      this.open(row);
+      return;
     } else {
-      const action = { F2: "rename", Delete: "trash", m: "move", s: "share", v: "versions" }[event.key];
-      if (action === undefined) return;
-      this.dispatchEvent(new CustomEvent("act", { detail: { item, action } }));
+      this.select([id], id);
     }
     event.preventDefault();
+    getSelection().removeAllRanges();
+    row.focus({ preventScroll: true });
   }
 
-  /** Say how many items there are, for whoever does not see the list. */
-  announceLength() {
-    announce(`${this.length} ${this.length === 1 ? "item" : "items"}.`);
+  open(row) {
+    row.querySelector("a.name-link")?.click();
+  }
+
+  /** The menu of a row: of the whole selection where it belongs to that. */
+  openMenu(row, at) {
+    if (!this.#selected.has(row.dataset.id)) this.select([]);
+    this.#rove(row);
+    this.dispatchEvent(new CustomEvent("menu", { detail: { at, row } }));
+  }
+
+  /** Move the focus by a key; with `isRange` the selection too. */
+  async go(key, isRange = false) {
+    if (key === "End") await this.loadAll();
+    const rows = this.#all();
+    if (rows.length === 0) return;
+    const row = this.#rows.get(this.current?.id) ?? rows[0];
+    const at = document.activeElement === row ? rows.indexOf(row) : -1;
+    const top = rows[0].offsetTop;
+    const columns = Math.max(1, rows.slice(0, 40).filter((each) => each.offsetTop === top).length);
+    const aPage = Math.max(1, Math.floor(this.main.clientHeight / rows[0].offsetHeight) - 1) * columns;
+    const isRtl = document.dir === "rtl" ? -1 : 1;
+    const step = {
+      ArrowDown: columns,
+      ArrowUp: -columns,
+      ArrowRight: isRtl,
+      ArrowLeft: -isRtl,
+      PageDown: aPage,
+      PageUp: -aPage,
+      Home: -rows.length,
+      End: rows.length,
+    }[key];
+    let next = at === -1 ? rows.indexOf(row) : at + step;
+    // From the last line but one an arrow goes nowhere; a page goes to the end.
+    if (key.startsWith("Arrow") && (next < 0 || next >= rows.length)) next = at;
+    next = rows[Math.max(0, Math.min(rows.length - 1, next))];
+    if (isRange) {
+      if (this.#selected.size === 0) this.#anchor = row.dataset.id;
+      this.selectTo(next.dataset.id);
+    }
+    next.focus();
+  }
+
+  /** The keys of every list, for `addKeys`. */
+  get keys() {
+    const withRow = (act) => () => {
+      const row = this.#rows.get(this.current?.id);
+      if (row === undefined) return false;
+      act(row);
+      return true;
+    };
+    const moves = "ArrowDown ArrowUp ArrowLeft ArrowRight Home End PageDown PageUp".split(" ");
+    const isGrid = () => this.element.classList.contains("is-grid");
+    const go = (event) => {
+      if (/Left|Right/.test(event.key) && !isGrid()) return false;
+      this.go(event.key, event.shiftKey);
+      return true;
+    };
+    const entries = [
+      [moves.join(" "), "Go through the list", go],
+      [moves.map((key) => `Shift+${key}`).join(" "), "Select on the way", go, "Shift+↑ Shift+↓"],
+      ["Space Ctrl+Space", "Select, or take out of the selection", withRow((row) => this.toggle(row.dataset.id))],
+      ["Ctrl+a", "Select all", () => void this.selectAll()],
+      ["Escape", "Select nothing", () => this.select([])],
+      ["Enter", "Open", withRow((row) => this.open(row))],
+      [
+        "Shift+F10 ContextMenu",
+        "All actions",
+        withRow((row) => this.openMenu(row, row.querySelector(".row-menu"))),
+      ],
+    ];
+    return entries.map(([keys, label, run, shown]) => ({ keys, label, run, shown, inList: true }));
   }
 }

@@ -110,3 +110,25 @@ export class Live extends EventTarget {
     this.dispatchEvent(new CustomEvent("state", { detail: state }));
   }
 }
+
+/** Follow the journal with the sign and the bar of the page; the Live, which has begun. */
+export function follow(cursor, { isBusy = () => false } = {}) {
+  const live = new Live(cursor);
+  const sign = document.querySelector("#live");
+  const bar = document.querySelector("#offline");
+  live.addEventListener("state", ({ detail: state }) => {
+    sign.dataset.state = state;
+    const words = { live: "Live", connecting: "Connecting", offline: "Offline" }[state];
+    sign.lastElementChild.textContent = words;
+    sign.title = state === "live" ? "Changes of other devices appear here at once" : words;
+    bar.hidden = state !== "offline";
+    bar.lastElementChild.textContent =
+      "The server cannot be reached. What you see is the last known state; trying again.";
+  });
+  live.addEventListener("reset", () => {
+    // The list no longer follows from what is shown: read it anew, unless that costs an upload.
+    if (!isBusy()) location.reload();
+  });
+  live.start();
+  return live;
+}

@@ -31,7 +31,7 @@ export function openMenu(at, entries, { head = null, returnTo = null } = {}) {
     };
     return entry.href
       ? make("a", { ...attributes, href: entry.href, onclick }, ...inside)
-      : make("button", { ...attributes, type: "button", onclick }, ...inside);
+      : make("button", { ...attributes, onclick }, ...inside);
   });
   const menu = make("div", { class: "menu", role: "menu" }, ...(head ? [head] : []), ...items);
   menu.addEventListener("keydown", onKey);

@@ -2,6 +2,7 @@
 
 import { api } from "./api.js";
 import { exactSize, keepTimesFresh, size } from "./format.js";
+import { showKeys } from "./keys.js";
 import { openMenu } from "./menu.js";
 import { make } from "./dom.js";
 
@@ -34,6 +35,7 @@ export function startPage() {
       [
         { label: "Account", icon: "user", href: "/account" },
         { label: `Theme: ${currentTheme()}`, icon: THEMES[currentTheme()], run: () => setTheme(next) },
+        { label: "Keyboard shortcuts", icon: "keyboard", key: "?", run: showKeys },
         null,
         {
           label: "Sign out",

@@ -27,7 +27,6 @@ export function openShare(item) {
   const create = make(
     "button",
     {
-      type: "button",
       class: "button primary",
       onclick: async () => {
         create.disabled = true;
@@ -87,7 +86,6 @@ function showMade(place, link) {
   const copy = make(
     "button",
     {
-      type: "button",
       class: "button",
       onclick: async () => {
         const isCopied = await copyText(link.url, field);
@@ -138,7 +136,6 @@ function linkRow(link, refresh) {
   const revoke = make(
     "button",
     {
-      type: "button",
       class: "button danger",
       "aria-label": `Withdraw the link to ${name}, made ${ago(createdAt)}`,
       onclick: async () => {

@@ -26,7 +26,6 @@ export function toast(text, { undo = null, isError = false } = {}) {
       make(
         "button",
         {
-          type: "button",
           onclick: async () => {
             close();
             try {
@@ -42,7 +41,7 @@ export function toast(text, { undo = null, isError = false } = {}) {
     );
   }
   box.append(
-    make("button", { type: "button", "aria-label": "Close this message", onclick: close }, icon("x")),
+    make("button", { "aria-label": "Close this message", onclick: close }, icon("x")),
   );
   for (const event of ["pointerenter", "focusin"]) {
     box.addEventListener(event, () => clearTimeout(timer));

@@ -28,7 +28,6 @@ export function showUploads(uploads) {
   const fold = make(
     "button",
     {
-      type: "button",
       class: "icon-button",
       "aria-expanded": "true",
       "aria-label": "Details of the uploads",
@@ -43,7 +42,6 @@ export function showUploads(uploads) {
   const close = make(
     "button",
     {
-      type: "button",
       class: "icon-button",
       onclick: () => (uploads.isBusy ? uploads.cancelAll() : uploads.clear()),
     },
@@ -187,13 +185,13 @@ function buttons(task, uploads) {
   if (!task.isOver) {
     const label = `Cancel ${task.file.name}`;
     const onclick = () => uploads.cancel(task);
-    return [make("button", { type: "button", class: "icon-button", "aria-label": label, onclick }, icon("x"))];
+    return [make("button", { class: "icon-button", "aria-label": label, onclick }, icon("x"))];
   }
   if (task.state === "done" || !task.canRetry) return [];
   const label = `Try ${task.file.name} again`;
   const onclick = () => uploads.retry(task);
   return [
-    make("button", { type: "button", class: "icon-button", "aria-label": label, onclick }, icon("rotate-ccw")),
+    make("button", { class: "icon-button", "aria-label": label, onclick }, icon("rotate-ccw")),
   ];
 }
 

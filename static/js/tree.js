@@ -7,18 +7,17 @@ import { openDialog } from "./dialogs.js";
 const PAGE = 500;
 
 /**
- * Ask for a folder. `without`: a folder that cannot be chosen, nor what is below it. `from`:
- * the folder in which the thing is now, which cannot be chosen either. Resolves to
+ * Ask for a folder. `without`: folders that cannot be chosen, nor what is below them. `from`:
+ * the folder in which the things are now, which cannot be chosen either. Resolves to
  * `{ id, name }`, or null when the dialog was left.
  */
-export function chooseFolder({ title, verb, without, from }) {
+export function chooseFolder({ title, verb, without = [], from = null }) {
   return new Promise((resolve) => {
     let chosen = null;
     let answer = null;
     const confirm = make(
       "button",
       {
-        type: "button",
         class: "button primary",
         disabled: true,
         onclick: () => {
@@ -46,7 +45,7 @@ export function chooseFolder({ title, verb, without, from }) {
       title,
       body: [make("div", { class: "tree" }, tree)],
       buttons: [
-        make("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Cancel"),
+        make("button", { class: "button", onclick: () => dialog.close() }, "Cancel"),
         confirm,
       ],
       onClose: () => resolve(answer),
@@ -87,7 +86,7 @@ class Tree {
     );
     node.dataset.id = id;
     node.dataset.name = name;
-    if (id === this.without) node.setAttribute("aria-disabled", "true");
+    if (this.without.includes(id)) node.setAttribute("aria-disabled", "true");
     return node;
   }
 

@@ -28,6 +28,9 @@ export class Task {
   savedBytes = 0;
   upload = null;
 
+  // What the init says beside: which file, which version, what on a conflict.
+  target = {};
+
   constructor(file, folders, parentFolderId) {
     this.id = newId();
     this.file = file;
@@ -145,6 +148,15 @@ export class Uploads extends EventTarget {
     this.isPaused = false;
     this.#goOn();
     this.#changed();
+  }
+
+  /** Send one content beside all others, with a `target`; the result of its commit. */
+  async save(file, parentFolderId, target) {
+    const task = new Task(file, [], parentFolderId);
+    task.target = target;
+    await this.#carry([task]);
+    if (task.state !== "done") throw new Error(task.detail);
+    return task.result;
   }
 
   /** Give one task up. What has arrived of it is not thrown away: adding it again goes on. */
@@ -359,6 +371,7 @@ export class Uploads extends EventTarget {
       on_conflict: task.onConflict,
       block_count: task.blocks.length,
       blocks: task.blocks.slice(0, BLOCKS_PER_CALL),
+      ...task.target,
     }));
     const { items: results } = await this.#persist(
       () => api("POST", "/files/upload/init", { items }),
@@ -458,6 +471,7 @@ export class Uploads extends EventTarget {
   }
 
   #committed(task, result) {
+    task.result = result;
     const isSame = result.outcome === "same";
     const sent = task.file.size - task.savedBytes;
     let detail = "Uploaded";

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Playwright, expect
 
 from tests.services.drive import PASSWORD, RunningDrive
@@ -38,6 +39,12 @@ def start_browser(playwright: Playwright) -> Browser:
     """The Chromium on PATH, else the one that Playwright has downloaded."""
     program = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
     return playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+
+
+def findings_of(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe finds on the page, with no rule switched off: rules, and the elements of each."""
+    violations = Axe().run(page).response["violations"]
+    return [(each["id"], [node["html"] for node in each["nodes"]]) for each in violations]
 
 
 class Tab:

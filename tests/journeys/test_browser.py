@@ -6,15 +6,13 @@ import json
 import os
 import re
 import signal
-import time
 from uuid import uuid4
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.contracts.make_chunker_vectors import VECTORS
-from tests.journeys.browser import new_file, plain_url, window
+from tests.journeys.browser import findings_of, new_file, plain_url, window
 from tests.services.drive import PASSWORD, RunningDrive
 
 pytestmark = [pytest.mark.browser, pytest.mark.journey]
@@ -195,25 +193,6 @@ def test_a_dropped_folder_that_cannot_be_made_is_not_lost_in_silence(tab, tmp_pa
     expect(tab.page.locator(".tray")).to_contain_text("The folder could not be made")
 
 
-def test_an_item_is_dragged_into_a_folder_and_back_onto_the_path(tab, tmp_path):
-    page = tab.page
-    tab.upload(new_file(tmp_path, "a.txt", 10))
-    tab.wait_for_uploads("1 file uploaded")
-    page.get_by_role("button", name="Close", exact=True).click()
-    page.get_by_role("button", name="New folder").click()
-    page.keyboard.press("Enter")
-    expect(tab.row("New folder")).to_be_visible()
-
-    tab.row("a.txt").drag_to(tab.row("New folder"))
-    expect(tab.row("a.txt")).to_have_count(0)
-    tab.row("New folder").get_by_role("link").click()
-    tab.row("a.txt").drag_to(page.locator(".crumbs").get_by_role("link", name="My files"))
-
-    expect(page.get_by_text("This folder is empty")).to_be_visible()
-    tab.open()
-    assert sorted(tab.names()) == ["New folder", "a.txt"]
-
-
 def test_what_is_there_already_is_not_sent_again(tab, windows, person, tmp_path):
     first = new_file(tmp_path, "one.bin", 5_000_000)
     second = new_file(tmp_path, "two.bin", 5_000_000)
@@ -250,105 +229,6 @@ def test_a_byte_in_front_costs_a_block_and_not_the_file(tab, windows, person, tm
     other.page.get_by_role("button", name="Restore").click()
     expect(other.toast("is again as it was")).to_be_visible()
     expect(other.row("large.bin")).to_contain_text("24 MB")
-
-
-def test_a_second_tab_sees_every_change_within_a_second(windows, person, tmp_path):
-    both = windows()
-    mine = both.tab().sign_in(person).wait_until_live()
-    other = both.tab().open().wait_until_live()
-    other.page.evaluate(
-        """() => {
-          window.seen = {};
-          new MutationObserver(() => {
-            for (const link of document.querySelectorAll("#list .name-link")) {
-              window.seen[link.textContent] ??= Date.now();
-            }
-          }).observe(document.querySelector("#list"), { childList: true, subtree: true });
-        }"""
-    )
-
-    mine.upload(new_file(tmp_path, "live.txt", 10))
-    expect(mine.row("live.txt")).to_be_visible()
-    shown_at = time.time() * 1000
-    expect(other.row("live.txt")).to_be_visible()
-    assert other.run("() => window.seen['live.txt']") - shown_at < 1000
-
-    other.row("live.txt").focus()
-    mine.act("live.txt", "Rename")
-    mine.page.keyboard.press("Control+a")
-    mine.page.keyboard.type("zebra.txt")
-    mine.page.keyboard.press("Enter")
-    expect(other.row("zebra.txt")).to_be_visible(timeout=2000)
-    # What another device does takes the focus from nobody.
-    expect(other.row("zebra.txt")).to_be_focused()
-
-    mine.act("zebra.txt", "Delete")
-    expect(other.page.get_by_text("Your drive is empty")).to_be_visible(timeout=2000)
-
-
-def test_the_list_is_used_by_keys_alone(tab, tmp_path):
-    page = tab.page
-    for name in ("a.txt", "b.txt"):
-        tab.upload(new_file(tmp_path, name, 10))
-        expect(tab.row(name)).to_be_visible()
-    page.keyboard.press("n")
-    page.keyboard.press("Control+a")
-    page.keyboard.type("Folder")
-    page.keyboard.press("Enter")
-    expect(tab.row("Folder")).to_be_focused()
-
-    page.keyboard.press("ArrowDown")
-    expect(tab.row("a.txt")).to_be_focused()
-    page.keyboard.press("F2")
-    page.keyboard.type("first")
-    page.keyboard.press("Enter")
-    # The part before the extension was selected.
-    expect(tab.row("first.txt")).to_be_focused()
-
-    page.keyboard.press("m")
-    expect(page.get_by_role("treeitem", name="Folder", exact=True)).to_be_visible()
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
-    expect(tab.row("first.txt")).to_have_count(0)
-
-    page.keyboard.press("End")
-    expect(tab.row("b.txt")).to_be_focused()
-    page.keyboard.press("Delete")
-    expect(tab.row("b.txt")).to_have_count(0)
-    expect(tab.row("Folder")).to_be_focused()
-    page.keyboard.press("Shift+F10")
-    expect(page.get_by_role("menuitem").first).to_be_focused()
-    page.keyboard.press("Escape")
-    expect(tab.row("Folder")).to_be_focused()
-    page.keyboard.press("?")
-    expect(page.get_by_role("dialog")).to_contain_text("Go through the list")
-    page.keyboard.press("Escape")
-    page.keyboard.press("Enter")
-    expect(tab.row("first.txt")).to_be_visible()
-    page.keyboard.press("Backspace")
-    expect(tab.row("Folder")).to_be_visible()
-
-
-def test_deleting_for_ever_asks_for_a_word(tab, tmp_path):
-    page = tab.page
-    tab.upload(new_file(tmp_path, "a.txt", 10), new_file(tmp_path, "b.txt", 10))
-    tab.wait_for_uploads("2 files uploaded")
-    for name in ("a.txt", "b.txt"):
-        tab.act(name, "Delete")
-        expect(tab.row(name)).to_have_count(0)
-    tab.open("/trash")
-
-    page.get_by_role("button", name="Delete a.txt for ever").click()
-    confirm = page.get_by_role("button", name="Delete for ever", exact=True)
-    expect(confirm).to_be_disabled()
-    page.get_by_label("To confirm, type delete").fill("delete")
-    confirm.click()
-    expect(page.get_by_text("a.txt", exact=True)).to_have_count(0)
-
-    page.get_by_role("button", name="Empty trash…").click()
-    page.get_by_label("To confirm, type empty").fill("empty")
-    page.keyboard.press("Enter")
-    expect(page.get_by_text("The trash is empty")).to_be_visible()
 
 
 def test_over_plain_http_everything_works_without_webcrypto(server, windows, person, tmp_path):
@@ -544,11 +424,7 @@ def test_no_page_keeps_anybody_out(server, windows, tmp_path, scheme, width):
     def look(name: str, *, is_resizable: bool = True) -> None:
         # What moves in has arrived by then; half-transparent text has no contrast.
         tab.page.wait_for_timeout(300)
-        result = Axe().run(tab.page)
-        findings[name] = [
-            (violation["id"], [node["html"] for node in violation["nodes"]])
-            for violation in result.response["violations"]
-        ]
+        findings[name] = findings_of(tab.page)
         for narrow in (320, width) if width < 640 and is_resizable else (width,):
             tab.page.set_viewport_size({"width": narrow, "height": 800})
             assert tab.run("() => document.documentElement.scrollWidth <= innerWidth"), name
@@ -588,7 +464,7 @@ def test_no_page_keeps_anybody_out(server, windows, tmp_path, scheme, width):
     look("toast")
     tab.open("/trash")
     look("trash")
-    tab.page.get_by_role("button", name=f"Delete {long_name} for ever").click()
+    tab.act(long_name, "Delete for ever…")
     look("delete for ever")
     for path in ("/devices", "/account", "/dashboard/", "/accounts/password/change/"):
         tab.open(path)

@@ -97,7 +97,7 @@ function ask({ title, body, verb, isDanger = false, act }) {
     isSmall: true,
     body: [form],
     buttons: [
-      make("button", { type: "button", class: "button", onclick: () => dialog.close() }, "Cancel"),
+      make("button", { class: "button", onclick: () => dialog.close() }, "Cancel"),
       confirm,
     ],
   });

@@ -2,12 +2,14 @@
 
 import { Actions, edit } from "../actions.js";
 import { api, newId } from "../api.js";
+import { offer } from "../bar.js";
 import { announce, make } from "../dom.js";
 import { openDialog } from "../dialogs.js";
 import { dropTarget, draggableRows } from "../drag.js";
 import { readDrop, readInput } from "../drop.js";
+import { addKeys, showKeys } from "../keys.js";
 import { itemOf, List } from "../list.js";
-import { Live } from "../live.js";
+import { follow } from "../live.js";
 import { openMenu } from "../menu.js";
 import { refreshStorage, startPage } from "../page.js";
 import { openShare } from "../share.js";
@@ -25,45 +27,35 @@ const uploads = new Uploads(new URL(list.element.dataset.worker, location.href),
 const files = document.querySelector("#choose-files");
 const folder = document.querySelector("#choose-folder");
 
-// --- What can be done with an item: one table for the menu, the keys and the help
+// --- What can be done with items: one table for the menu, the bar, the keys and the help
 
-const ACTIONS = [
-  { name: "download", label: "Download", icon: "download", onlyFiles: true, run: (item) => actions.download(item) },
-  { name: "share", label: "Share by link…", icon: "share-2", key: "S", run: openShare },
+const isOne = (items) => items.length === 1;
+const isFile = ({ type }) => type === "file";
+const areFiles = (items) => items.every(isFile);
+
+const keys = offer(list, [
+  { label: "Download", icon: "download", key: "d", bar: true, when: areFiles, run: (items) => actions.download(items) },
+  { label: "Share by link…", icon: "share-2", key: "s", when: isOne, run: ([item]) => openShare(item) },
   null,
-  { name: "rename", label: "Rename", icon: "pencil", key: "F2", run: (item) => actions.rename(item) },
-  { name: "move", label: "Move…", icon: "folder-input", key: "M", run: (item) => actions.move(item) },
+  { label: "Rename", icon: "pencil", key: "F2", when: isOne, run: ([item]) => actions.rename(item) },
+  { label: "Move…", icon: "folder-input", key: "m", bar: true, run: (items) => actions.choose(items, false) },
+  { label: "Copy to…", icon: "copy", key: "c", bar: true, run: (items) => actions.choose(items, true) },
   {
-    name: "versions",
     label: "Versions…",
     icon: "history",
-    key: "V",
-    onlyFiles: true,
-    run: (item) => openVersions(item, (restored) => list.upsert(restored)),
+    key: "v",
+    when: (items) => isOne(items) && areFiles(items),
+    run: ([item]) => openVersions(item, (restored) => list.upsert(restored)),
   },
   null,
-  { name: "trash", label: "Delete", icon: "trash-2", key: "Del", isDanger: true, run: (item) => actions.trash(item) },
-];
-
-const entriesFor = (item) =>
-  ACTIONS.filter((action) => action === null || !action.onlyFiles || item.type === "file")
-    .map((action) => action && { ...action, run: () => action.run(list.get(item.id) ?? item) })
-    // No line on top, where all above it was left out.
-    .filter((entry, index) => entry !== null || index > 0);
-
-list.addEventListener("open", ({ detail: { item, at, row } }) => {
-  openMenu(at, entriesFor(item), { returnTo: row });
-});
-list.addEventListener("act", ({ detail: { item, action } }) => {
-  entriesFor(item)
-    .find((entry) => entry?.name === action)
-    ?.run();
-});
+  { label: "Delete", icon: "trash-2", key: "Delete", bar: true, isDanger: true, run: (items) => actions.trash(items) },
+]);
 
 // --- New folder
 
-async function newFolder() {
-  const folderId = newId();
+/** A row with a field for the name; `save(name, id)` makes the thing and gives its state. */
+function newItem({ name, label, save }) {
+  const id = newId();
   const place = make("div");
   const row = make("div", { class: "row" }, make("div", { class: "name" }, place));
   list.element.hidden = false;
@@ -73,12 +65,10 @@ async function newFolder() {
   let made = null;
   edit({
     place,
-    name: "New folder",
-    label: "Name of the new folder",
-    save: async (name) => {
-      made = itemOf(
-        await api("POST", "/folders", { folder_id: folderId, parent_folder_id: list.folderId, name }),
-      );
+    name,
+    label,
+    save: async (chosen) => {
+      made = itemOf(await save(chosen, id));
     },
     done: () => {
       row.remove();
@@ -86,19 +76,23 @@ async function newFolder() {
       list.element.hidden = isEmpty;
       document.querySelector("#empty").hidden = !isEmpty;
       if (made === null) {
-        button.focus();
+        document.querySelector("#new").focus();
         return;
       }
-      if (made.id !== folderId) toast(`There is a folder “${made.name}” already.`);
+      if (made.type === "folder" && made.id !== id) toast(`There is a folder “${made.name}” already.`);
       list.upsert(made);
       list.focus(made.id);
-      announce(`Folder ${made.name} created.`);
+      announce(`${made.name} created.`);
     },
   });
 }
 
-const button = document.querySelector("#new-folder");
-button.addEventListener("click", newFolder);
+const newFolder = () =>
+  newItem({
+    name: "New folder",
+    label: "Name of the new folder",
+    save: (name, id) => api("POST", "/folders", { folder_id: id, parent_folder_id: list.folderId, name }),
+  });
 
 // --- Uploads
 
@@ -117,13 +111,6 @@ async function take(found, folderId) {
   live.pull();
 }
 
-const upload = document.querySelector("#upload");
-upload.addEventListener("click", () => {
-  openMenu(upload, [
-    { label: "Files…", icon: "file-up", key: "U", run: () => files.click() },
-    { label: "A folder…", icon: "folder-up", run: () => folder.click() },
-  ]);
-});
 for (const input of [files, folder]) {
   input.addEventListener("change", () => {
     take(readInput(input.files), list.folderId);
@@ -146,13 +133,80 @@ uploads.addEventListener("change", () => {
   }
   wasBusy = uploads.isBusy;
 });
+
+// --- The clipboard: items by their ids, also from one folder to another; files from outside
+
+const CLIP = "clip";
+
+/** What was copied or cut, as long as the system's clipboard still says so. */
+function clip() {
+  const kept = JSON.parse(localStorage.getItem(CLIP) ?? "null");
+  return kept && { ...kept, items: kept.items.map((item) => ({ ...item, modifiedAt: new Date(item.modifiedAt) })) };
+}
+
+for (const kind of ["copy", "cut"]) {
+  document.addEventListener(kind, (event) => {
+    const items = list.chosen;
+    const isText = !getSelection().isCollapsed || event.target.closest?.("input, textarea, dialog");
+    if (isText || items.length === 0) return;
+    event.preventDefault();
+    const text = items.map(({ name }) => name).join("\n");
+    event.clipboardData.setData("text/plain", text);
+    localStorage.setItem(CLIP, JSON.stringify({ kind, items, text }));
+    for (const row of list.element.querySelectorAll(".is-cut")) row.classList.remove("is-cut");
+    if (kind === "cut") for (const { id } of items) list.rowOf(id).classList.add("is-cut");
+    toast("Open a folder and paste to put it there.");
+  });
+}
+
+async function paste(kept) {
+  const here = document.querySelector("h1[data-folder]").textContent;
+  if (kept.kind === "copy") {
+    await actions.copyTo(kept.items, list.folderId, here);
+  } else {
+    localStorage.removeItem(CLIP);
+    await actions.moveTo(kept.items, list.folderId, here);
+  }
+}
+
 document.addEventListener("paste", (event) => {
-  if (event.target.closest("input") !== null || event.clipboardData.files.length === 0) return;
+  if (event.target.closest("input, textarea, dialog") !== null) return;
+  const { clipboardData } = event;
+  const kept = clip();
+  if (clipboardData.files.length > 0) {
+    readDrop(clipboardData).then((found) => take(found, list.folderId));
+  } else if (kept && clipboardData.getData("text/plain") === kept.text) {
+    paste(kept);
+  } else {
+    return;
+  }
   event.preventDefault();
-  readDrop(event.clipboardData).then((found) => take(found, list.folderId));
 });
 
-for (const hidden of [upload, button]) hidden.hidden = false;
+// --- Menus of the folder itself
+
+const PLACE = [
+  { label: "New folder", icon: "folder-plus", key: "N", run: newFolder },
+  { label: "Upload files…", icon: "file-up", key: "U", run: () => files.click() },
+  { label: "Upload a folder…", icon: "folder-up", run: () => folder.click() },
+];
+
+for (const [id, entries] of [
+  ["#new", PLACE.slice(0, 1)],
+  ["#upload", PLACE.slice(1)],
+]) {
+  const button = document.querySelector(id);
+  button.hidden = false;
+  button.addEventListener("click", () => (entries.length === 1 ? entries[0].run() : openMenu(button, entries)));
+}
+list.main.addEventListener("contextmenu", (event) => {
+  if (event.defaultPrevented || event.target.closest("a, button, input, .row, [role=row]") !== null) return;
+  event.preventDefault();
+  const kept = clip();
+  const more = kept ? [null, { label: "Paste", icon: "clipboard-paste", key: "Ctrl+V", run: () => paste(kept) }] : [];
+  const all = { label: "Select all", icon: "list-checks", key: "Ctrl+A", run: () => list.selectAll() };
+  openMenu({ x: event.clientX, y: event.clientY }, [...PLACE, ...more, null, all], { returnTo: list.main });
+});
 
 // --- Dragging: files from outside, items within
 
@@ -160,26 +214,41 @@ draggableRows(list);
 dropTarget(document.body, {
   list,
   onFiles: async (dataTransfer, folderId) => await take(await readDrop(dataTransfer), folderId),
-  onItem: (id, folderId, folderName) => {
-    const item = list.get(id);
-    if (item !== undefined) actions.moveTo(item, folderId, folderName);
+  onItems: (ids, folderId, folderName) => {
+    actions.moveTo(ids.map((id) => list.get(id)).filter(Boolean), folderId, folderName);
   },
+});
+
+// --- List or grid
+
+const views = document.querySelector("#view");
+
+function show(view) {
+  list.element.classList.toggle("is-grid", view === "grid");
+  for (const link of views.children) link.setAttribute("aria-current", String(link.dataset.view === view));
+}
+
+views.addEventListener("click", (event) => {
+  const link = event.target.closest("a");
+  if (link === null || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const { view } = link.dataset;
+  document.cookie = `view=${view}; Path=/; Max-Age=31536000; SameSite=Lax`;
+  const url = new URL(location.href);
+  if (url.searchParams.get("view") !== view) {
+    url.searchParams.set("view", view);
+    history.pushState(null, "", url);
+  }
+  show(view);
+});
+window.addEventListener("popstate", () => {
+  const view = new URL(location.href).searchParams.get("view") ?? views.dataset.first;
+  show(view);
 });
 
 // --- News from elsewhere
 
-const live = new Live(list.element.dataset.cursor);
-const sign = document.querySelector("#live");
-const bar = document.querySelector("#offline");
-live.addEventListener("state", ({ detail: state }) => {
-  sign.dataset.state = state;
-  const words = { live: "Live", connecting: "Connecting", offline: "Offline" }[state];
-  sign.lastElementChild.textContent = words;
-  sign.title = state === "live" ? "Changes of other devices appear here at once" : words;
-  bar.hidden = state !== "offline";
-  bar.lastElementChild.textContent =
-    "The server cannot be reached. What you see is the last known state; trying again.";
-});
+const live = follow(list.element.dataset.cursor, { isBusy: () => uploads.isBusy });
 live.addEventListener("entry", ({ detail: { action, item: state } }) => {
   if (state.type === "mount") return;
   const item = itemOf(state);
@@ -194,11 +263,6 @@ live.addEventListener("entry", ({ detail: { action, item: state } }) => {
   if (action === "delete") gone(item.name);
   else if (item.parentId !== null) crumb.textContent = item.name;
 });
-live.addEventListener("reset", () => {
-  // The list no longer follows from what is shown: read it anew, unless that costs an upload.
-  if (!uploads.isBusy) location.reload();
-});
-live.start();
 
 function gone(name) {
   if (document.querySelector("dialog[open]") !== null) return;
@@ -221,36 +285,21 @@ function gone(name) {
 
 // --- Keys of the page
 
-const PAGE_KEYS = [
-  ["↑ ↓ Home End", "Go through the list"],
-  ["Enter", "Open a folder, download a file"],
-  ["Shift F10", "All actions of an item"],
-  ...ACTIONS.filter((action) => action?.key).map(({ key, label }) => [key, label.replace("…", "")]),
-  ["N", "New folder"],
-  ["U", "Upload files"],
-  ["Backspace", "To the folder above"],
-  ["?", "This list"],
-];
+const up = () => {
+  const above = [...document.querySelectorAll(".crumbs a")].at(-1);
+  above?.click();
+  return above !== undefined;
+};
 
-document.addEventListener("keydown", (event) => {
-  const isElsewhere = event.target.closest("input, select, textarea, dialog, .menu") !== null;
-  if (isElsewhere || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (event.key === "n") newFolder();
-  else if (event.key === "u") files.click();
-  else if (event.key === "Backspace") {
-    const above = document.querySelectorAll(".crumbs a");
-    if (above.length > 0) above[above.length - 1].click();
-  } else if (event.key === "?") showKeys();
-  else if (event.key === "ArrowDown" && event.target === document.body && list.current) {
-    list.focus(list.current.id);
-  } else return;
-  event.preventDefault();
-});
-
-function showKeys() {
-  const lines = PAGE_KEYS.flatMap(([keys, meaning]) => [
-    make("dt", {}, ...keys.split(" ").flatMap((key) => [make("kbd", {}, key), " "])),
-    make("dd", {}, meaning),
-  ]);
-  openDialog({ title: "Keys", isSmall: true, body: [make("dl", { class: "keys" }, ...lines)] });
-}
+addKeys([
+  ...list.keys,
+  ...keys,
+  { keys: "Ctrl+c", label: "Copy" },
+  { keys: "Ctrl+x", label: "Cut" },
+  { keys: "Ctrl+v", label: "Paste here, also files from elsewhere" },
+  { keys: "Backspace Alt+ArrowUp", label: "To the folder above", run: up },
+  { keys: "n", label: "New folder", run: newFolder },
+  { keys: "u", label: "Upload files", run: () => files.click() },
+  { keys: "g", label: "List or grid", run: () => views.querySelector('[aria-current="false"]').click() },
+  { keys: "?", label: "This list", run: showKeys },
+]);
