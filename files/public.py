@@ -5,19 +5,20 @@ say how far a device has come.
 """
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user
-from django.db.models import F
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
 
-from drive_project.common.errors import NotAuthenticated
+from drive_project.common.errors import InvalidCursor, NotAuthenticated
 from files.journal import START, Position, decode_cursor, encode_cursor
 from files.models import Change, DeviceKind, Membership, User, UserDevice
 from files.services import devices
@@ -27,6 +28,8 @@ from files.services import devices
 CLOCK_MARGIN = timedelta(seconds=60)
 # Values in one query: well below the number of parameters that SQLite takes.
 VALUES_AT_ONCE = 500
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,13 @@ class Standing:
     newer: frozenset[UUID]
 
 
-def sign_in_with_token(token: str) -> Session | None:
-    """The device of a bearer token; None for an unknown, revoked or switched-off one."""
-    try:
-        return _session_of(devices.device_of_token(token))
-    except NotAuthenticated:
-        return None
+def sign_in_with_tokens(tokens: Collection[str]) -> dict[str, Session]:
+    """The devices of these bearer tokens; without unknown, revoked and switched-off ones."""
+    return {
+        token: _session_of(device)
+        for some in _portions(tokens)
+        for token, device in devices.devices_of_tokens(some).items()
+    }
 
 
 def sign_in_with_browser(session_key: str) -> Session | None:
@@ -126,9 +130,48 @@ def heads_of(user_ids: Collection[UUID]) -> dict[UUID, dict[UUID, int]]:
     return heads
 
 
-def compare(user_id: UUID, cursor: str) -> Standing:
-    """Where a cursor stands. Raises InvalidCursor for one that is not this server's."""
-    return _compare(user_id, cursor, decode_cursor(cursor))
+class _Head(NamedTuple):
+    """Where a namespace stands, and since when at the latest one of its members reads it."""
+
+    position: Position
+    changed_at: datetime | None
+    joined_at: datetime
+
+
+def _head_positions(user_ids: Collection[UUID]) -> dict[UUID, dict[UUID, _Head]]:
+    """For each of these people the head of every namespace that they can read."""
+    heads: dict[UUID, dict[UUID, _Head]] = {user_id: {} for user_id in user_ids}
+    last_change = Change.objects.filter(
+        namespace_id=OuterRef("namespace_id"), seq=OuterRef("namespace__head_seq")
+    )
+    for some in _portions(user_ids):
+        for user_id, namespace_id, seq, change_id, changed_at, joined_at in (
+            Membership.objects.filter(user_id__in=some)
+            .annotate(change_id=Subquery(last_change.values("change_id")))
+            .values_list(
+                "user_id",
+                "namespace_id",
+                "namespace__head_seq",
+                "change_id",
+                "namespace__last_changed_at",
+                "created_at",
+            )
+        ):
+            heads[user_id][namespace_id] = _Head(Position(seq, change_id), changed_at, joined_at)
+    return heads
+
+
+def compare(asked: Collection[tuple[UUID, str]]) -> dict[tuple[UUID, str], Standing]:
+    """Where the cursors of these people stand; without those that are not this server's."""
+    positions: dict[tuple[UUID, str], dict[UUID, Position]] = {}
+    for user_id, cursor in asked:
+        with suppress(InvalidCursor):
+            positions[user_id, cursor] = decode_cursor(cursor)
+    heads = _head_positions({user_id for user_id, _ in positions})
+    return {
+        (user_id, cursor): _standing(cursor, known, heads[user_id])
+        for (user_id, cursor), known in positions.items()
+    }
 
 
 def compare_time(user_id: UUID, last_sync_time: datetime) -> Standing:
@@ -151,11 +194,12 @@ def compare_time(user_id: UUID, last_sync_time: datetime) -> Standing:
                 .first()
             )
         positions[membership.namespace_id] = Position(*known) if known else START
-    return _compare(user_id, encode_cursor(positions), positions)
+    return _standing(encode_cursor(positions), positions, _head_positions([user_id])[user_id])
 
 
-def _compare(user_id: UUID, cursor: str, positions: Mapping[UUID, Position]) -> Standing:
-    heads = _head_positions(user_id)
+def _standing(
+    cursor: str, positions: Mapping[UUID, Position], heads: Mapping[UUID, _Head]
+) -> Standing:
     return Standing(
         cursor=cursor,
         seen={namespace_id: position.seq for namespace_id, position in positions.items()},
@@ -165,34 +209,6 @@ def _compare(user_id: UUID, cursor: str, positions: Mapping[UUID, Position]) -> 
             if positions.get(namespace_id, START) != head.position
         ),
     )
-
-
-class _Head(NamedTuple):
-    """Where a namespace stands, and since when at the latest one of its members reads it."""
-
-    position: Position
-    changed_at: datetime | None
-    joined_at: datetime
-
-
-def _head_positions(user_id: UUID) -> dict[UUID, _Head]:
-    memberships = {
-        membership.namespace_id: membership
-        for membership in Membership.objects.filter(user_id=user_id).select_related("namespace")
-    }
-    change_ids = dict(
-        Change.objects.filter(
-            namespace__memberships__user_id=user_id, seq=F("namespace__head_seq")
-        ).values_list("namespace_id", "change_id")
-    )
-    return {
-        namespace_id: _Head(
-            Position(membership.namespace.head_seq, change_ids.get(namespace_id)),
-            membership.namespace.last_changed_at,
-            membership.created_at,
-        )
-        for namespace_id, membership in memberships.items()
-    }
 
 
 def record_ack(device_id: UUID, cursor: str) -> datetime | None:
@@ -213,7 +229,7 @@ def record_ack(device_id: UUID, cursor: str) -> datetime | None:
     # margin.
     now = timezone.now()
     moments: list[datetime] = []
-    for namespace_id, head in _head_positions(device.user_id).items():
+    for namespace_id, head in _head_positions([device.user_id])[device.user_id].items():
         position = positions.get(namespace_id, START)
         if position == head.position:
             at_head = now - CLOCK_MARGIN
@@ -232,7 +248,7 @@ def record_ack(device_id: UUID, cursor: str) -> datetime | None:
     return last_sync_time
 
 
-def _portions(values: Collection[UUID]) -> list[list[UUID]]:
+def _portions(values: Collection[V]) -> list[list[V]]:
     listed = list(values)
     return [
         listed[start : start + VALUES_AT_ONCE] for start in range(0, len(listed), VALUES_AT_ONCE)

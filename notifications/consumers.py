@@ -105,8 +105,7 @@ class DeviceSocket:
     ) -> None:
         async with service.connection(session) as details:
             # Registered first, compared second: see Dispatcher.connection.
-            heads = await service.ask(public.heads_of, [session.user_id])
-            known = heads[session.user_id]
+            known = await service.heads_of(session.user_id)
             details.learn(known)
             conversation = _Conversation(self, service, credentials, details, receive, send)
             await send({"type": "websocket.accept"})

@@ -34,18 +34,12 @@ class Questions:
     def __init__(self, threads: int = THREADS) -> None:
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="notifications")
-        # Asked and not answered yet.
-        self.waiting = 0
 
     async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The function's answer, or the error that it raised."""
-        self.waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._pool, _with_fresh_connections, partial(question, *args, **kwargs)
-            )
-        finally:
-            self.waiting -= 1
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, _with_fresh_connections, partial(question, *args, **kwargs)
+        )
 
     def close(self) -> None:
         """Close every thread's database connections, then end the threads."""

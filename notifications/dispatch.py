@@ -6,7 +6,7 @@ import math
 import random
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, ParamSpec, TypeVar
@@ -19,16 +19,18 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from drive_project.common.errors import InvalidCursor
 from drive_project.common.redis_clients import connect_async
 from drive_project.common.redis_urls import is_cluster
 from files import events, public
 from files.events import Changed, DeviceRevoked
-from files.public import Session
+from files.public import Session, Standing
 from notifications import presence
 from notifications.connections import Connections, Ending, UserSessionDetails
 from notifications.database import Questions
 from notifications.intake import BLOCK_SECONDS, Heard, Intake
 from notifications.presence import Connected, Presence
+from notifications.together import Together
 
 # A Redis that neither answers nor closes is taken for dead after this.
 REDIS_TIMEOUT_SECONDS = BLOCK_SECONDS + 5
@@ -69,8 +71,11 @@ class Dispatcher:
             for redis, streams in self._sources(is_cluster=is_cluster(events_url))
         ]
         self._presence = Presence(self._redis)
-        self._roll: set[UUID] = set()
-        self._roll_call: asyncio.Task[set[UUID]] | None = None
+        # What each who comes asks; by thousands after a restart.
+        self._sign_ins = Together(lambda asked: self.ask(public.sign_in_with_tokens, asked))
+        self._heads = Together(lambda asked: self.ask(public.heads_of, asked))
+        self._standings = Together(lambda asked: self.ask(public.compare, asked))
+        self._roll_call = Together(self._call_roll, within_seconds=ROLL_CALL_SECONDS)
         self._sent_back: deque[float] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -88,14 +93,15 @@ class Dispatcher:
         """Begin to read events; connections may come before the first is read."""
         for intake in self._intakes:
             self._spawn(intake.run())
+        self._spawn(self._presence.run())
         self._spawn(self._renew_presence())
         self._spawn(self._watch_revocations())
 
     async def close(self) -> None:
         """End all that `start` began."""
         running: set[asyncio.Task[Any]] = set(self._running)
-        if self._roll_call is not None:
-            running.add(self._roll_call)
+        for together in self._all_together:
+            running |= together.running
         while running:
             for task in running:
                 task.cancel()
@@ -114,18 +120,31 @@ class Dispatcher:
         """The same for the service itself: what concerns all does not wait behind a crowd."""
         return await self._own_questions.ask(question, *args, **kwargs)
 
-    async def is_signed_in(self, device_id: UUID) -> bool:
-        """Whether a device is still; asked in one question for all who come within a moment."""
-        self._roll.add(device_id)
-        if self._roll_call is None:
-            self._roll_call = asyncio.get_running_loop().create_task(self._call_roll())
-        # Shielded: one socket that closes must not take the answer from the others.
-        return device_id in await asyncio.shield(self._roll_call)
+    async def sign_in_with_token(self, token: str) -> Session | None:
+        """The device of a bearer token; None for an unknown, revoked or switched-off one."""
+        return await self._sign_ins.ask(token)
 
-    async def _call_roll(self) -> set[UUID]:
-        await asyncio.sleep(ROLL_CALL_SECONDS)
-        asked, self._roll, self._roll_call = self._roll, set(), None
-        return await self.ask_at_once(public.signed_in_devices, asked)
+    async def heads_of(self, user_id: UUID) -> Mapping[UUID, int]:
+        """The head seq of every namespace that this person can read."""
+        return await self._heads.ask(user_id) or {}
+
+    async def compare(self, user_id: UUID, cursor: str) -> Standing:
+        """Where a cursor stands. Raises InvalidCursor for one that is not this server's."""
+        standing = await self._standings.ask((user_id, cursor))
+        if standing is None:
+            raise InvalidCursor
+        return standing
+
+    async def is_signed_in(self, device_id: UUID) -> bool:
+        """Whether a device that is connected still is who it was."""
+        return await self._roll_call.ask(device_id) is not None
+
+    async def _call_roll(self, device_ids: Collection[UUID]) -> dict[UUID, bool]:
+        return dict.fromkeys(await self.ask_at_once(public.signed_in_devices, device_ids), True)
+
+    @property
+    def _all_together(self) -> tuple[Together[Any, Any], ...]:
+        return (self._sign_ins, self._heads, self._standings, self._roll_call)
 
     def retry_after_seconds(self) -> int | None:
         """How long a device that is being answered should wait before it asks again.
@@ -136,7 +155,8 @@ class Dispatcher:
         while self._sent_back and self._sent_back[0] < now - 1:
             self._sent_back.popleft()
         self._sent_back.append(now)
-        crowd = len(self._sent_back) + self._questions.waiting
+        waiting = sum(together.waiting for together in self._all_together)
+        crowd = len(self._sent_back) + waiting
         if crowd <= CROWD:
             return None
         longest = min(crowd / CROWD, LONGEST_RETRY_SECONDS)
@@ -159,15 +179,17 @@ class Dispatcher:
         replaced = self.connections.register(details)
         if replaced is not None:
             replaced.inbox.end(Ending.REPLACED)
-        # Not awaited: a slow Redis must not keep a device waiting.
-        announced = self._spawn(self._presence.announce(details))
+        self._presence.announce(details)
         try:
             yield details
         finally:
             # Nothing is awaited here: the server may be cancelling us.
             self.connections.remove(details.connection_id)
             if not self.connections.of_device(details.user_id, details.device_id):
-                self._spawn(self._leave(details, announced))
+                self._presence.leave(
+                    details,
+                    within_seconds=presence.BETWEEN_POLLS_SECONDS if details.comes_back else 0,
+                )
 
     async def deliver(self, heard: Sequence[Heard]) -> None:
         """Tell those whom these events concern."""
@@ -226,14 +248,7 @@ class Dispatcher:
     async def _renew_presence(self) -> None:
         while True:
             await asyncio.sleep(presence.RENEW_SECONDS)
-            await self._presence.renew(self.connections)
-
-    async def _leave(self, details: UserSessionDetails, announced: asyncio.Task[None]) -> None:
-        # In this order, whatever Redis took for the first.
-        await announced
-        await self._presence.leave(
-            details, within_seconds=presence.BETWEEN_POLLS_SECONDS if details.comes_back else 0
-        )
+            self._presence.renew(self.connections)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

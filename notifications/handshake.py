@@ -33,7 +33,7 @@ class Credentials:
     async def sign_in(self, dispatcher: Dispatcher) -> Session | None:
         """The device that holds them now; None when it is signed out."""
         if self.token:
-            return await dispatcher.ask(public.sign_in_with_token, self.token)
+            return await dispatcher.sign_in_with_token(self.token)
         return await dispatcher.ask(public.sign_in_with_browser, self.session_key)
 
 

@@ -152,7 +152,7 @@ async def _poll(scope: Scope) -> dict[str, Any]:
 async def _compare(service: Dispatcher, session: Session, request: PollRequest) -> Standing:
     if request.last_sync_time is not None:
         return await service.ask(public.compare_time, session.user_id, request.last_sync_time)
-    return await service.ask(public.compare, session.user_id, request.cursor)
+    return await service.compare(session.user_id, request.cursor)
 
 
 async def _wait(

@@ -2,8 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -115,6 +115,26 @@ def device_of_token(token: str) -> UserDevice:
     return _checked(device)
 
 
+def devices_of_tokens(tokens: Collection[str]) -> dict[str, UserDevice]:
+    """Those of these bearer tokens that sign a device in, by one question for all of them."""
+    token_of = {token_digest(token): token for token in tokens}
+    found = {
+        token_of[device.token_digest]: device
+        for device in UserDevice.objects.filter(
+            token_digest__in=token_of, revoked_at__isnull=True, user__is_active=True
+        ).exclude(kind=DeviceKind.BROWSER)
+    }
+    now = timezone.now()
+    unseen = [device.pk for device in found.values() if _is_unseen(device, now)]
+    if unseen:
+        with transaction.atomic():
+            # In one order, and none that somebody else writes just now: they are seen then.
+            rows = UserDevice.objects.select_for_update(skip_locked=True)
+            free = list(rows.filter(pk__in=unseen).order_by("pk").values_list("pk", flat=True))
+            UserDevice.objects.filter(pk__in=free).update(last_seen_at=now)
+    return found
+
+
 def browser_device(user: User, session_key: str) -> UserDevice:
     """The device that a browser's session is, made on its first use.
 
@@ -141,10 +161,14 @@ def _checked(device: UserDevice) -> UserDevice:
     if not device.user.is_active:
         raise NotAuthenticated("This account is switched off.")
     now = timezone.now()
-    if device.last_seen_at is None or now - device.last_seen_at > SEEN_AFTER:
+    if _is_unseen(device, now):
         device.last_seen_at = now
         UserDevice.objects.filter(pk=device.pk).update(last_seen_at=now)
     return device
+
+
+def _is_unseen(device: UserDevice, now: datetime) -> bool:
+    return device.last_seen_at is None or now - device.last_seen_at > SEEN_AFTER
 
 
 def devices_of(

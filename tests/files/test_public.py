@@ -65,22 +65,44 @@ def cursor_at(*seqs_of):
     return encode_cursor({namespace.pk: position(namespace, seq) for namespace, seq in seqs_of})
 
 
+def sign_in_with_token(token):
+    return public.sign_in_with_tokens([token]).get(token)
+
+
+def compare(user_id, cursor):
+    return public.compare([(user_id, cursor)])[user_id, cursor]
+
+
 # --- Signing in
 
 
 def test_a_token_signs_its_device_in(alice, laptop):
-    session = public.sign_in_with_token(token_of(laptop))
+    session = sign_in_with_token(token_of(laptop))
     assert session == public.Session(alice.pk, laptop.pk, is_browser=False, last_sync_time=None)
 
 
 def test_a_token_that_is_unknown_revoked_or_of_somebody_switched_off_does_not(alice, laptop, phone):
     for token in ("", "nonsense", "x" * 100_000, "\xff"):
-        assert public.sign_in_with_token(token) is None
+        assert sign_in_with_token(token) is None
     revoke_device(user=alice, device_id=laptop.pk)
-    assert public.sign_in_with_token(token_of(laptop)) is None
+    assert sign_in_with_token(token_of(laptop)) is None
     alice.is_active = False
     alice.save()
-    assert public.sign_in_with_token(token_of(phone)) is None
+    assert sign_in_with_token(token_of(phone)) is None
+
+
+def test_many_tokens_sign_in_by_one_question_and_are_seen(
+    laptop, phone, stranger, django_assert_num_queries
+):
+    owners = {token_of(device): device.pk for device in (laptop, phone, stranger)}
+    UserDevice.objects.update(last_seen_at=None)
+    for _ in range(2):
+        sessions = public.sign_in_with_tokens([*owners, "nonsense"])
+        assert {token: session.device_id for token, session in sessions.items()} == owners
+        assert not UserDevice.objects.filter(last_seen_at=None).exists()
+    # They were seen just now, so nothing is written again.
+    with django_assert_num_queries(1):
+        public.sign_in_with_tokens(owners)
 
 
 def test_a_browser_signs_in_with_its_session(client, alice):
@@ -163,8 +185,8 @@ def test_the_number_of_questions_does_not_grow_with_the_people(
     with django_assert_num_queries(1):
         public.members_of([])
         public.members_of([uuid4(), uuid4()])
-    with django_assert_num_queries(2):
-        public.compare(alice.pk, "")
+    with django_assert_num_queries(1):
+        public.compare([(person, "") for person in people])
 
 
 # --- Cursors
@@ -173,14 +195,14 @@ def test_the_number_of_questions_does_not_grow_with_the_people(
 def test_a_cursor_at_the_head_finds_nothing_newer(alice, root, now):
     set_history(root, now, now)
     at_head = cursor_at((root, 2))
-    standing = public.compare(alice.pk, at_head)
+    standing = compare(alice.pk, at_head)
     assert standing == public.Standing(at_head, {root.pk: 2}, frozenset())
 
 
 @pytest.mark.parametrize("seq", [0, 1])
 def test_a_cursor_behind_the_head_finds_something_newer(alice, root, now, seq):
     set_history(root, now, now)
-    assert public.compare(alice.pk, cursor_at((root, seq))).newer == {root.pk}
+    assert compare(alice.pk, cursor_at((root, seq))).newer == {root.pk}
 
 
 def test_a_cursor_of_another_history_finds_something_newer(alice, root, now):
@@ -188,9 +210,9 @@ def test_a_cursor_of_another_history_finds_something_newer(alice, root, now):
     set_history(root, now, now)
     cursor = cursor_at((root, 2))
     set_history(root, now, now)
-    assert public.compare(alice.pk, cursor).newer == {root.pk}
+    assert compare(alice.pk, cursor).newer == {root.pk}
     set_history(root, now)
-    assert public.compare(alice.pk, cursor).newer == {root.pk}
+    assert compare(alice.pk, cursor).newer == {root.pk}
 
 
 def test_a_namespace_that_was_joined_is_newer_and_one_that_was_left_is_not(alice, bob, root, now):
@@ -198,17 +220,16 @@ def test_a_namespace_that_was_joined_is_newer_and_one_that_was_left_is_not(alice
     set_history(shared, now)
     cursor = cursor_at((root, 1))
     join(alice, shared, now)
-    assert public.compare(alice.pk, cursor).newer == {shared.pk}
+    assert compare(alice.pk, cursor).newer == {shared.pk}
 
     behind = cursor_at((root, 1), (shared, 0))
     Membership.objects.filter(user=alice, namespace=shared).delete()
-    assert public.compare(alice.pk, behind).newer == frozenset()
+    assert compare(alice.pk, behind).newer == frozenset()
 
 
 def test_a_cursor_that_is_not_ours_is_refused(alice):
     for text in ("made-up", "a:b:c", "\udcff"):
-        with pytest.raises(InvalidCursor):
-            public.compare(alice.pk, text)
+        assert public.compare([(alice.pk, text), (alice.pk, "")]).keys() == {(alice.pk, "")}
         with pytest.raises(InvalidCursor):
             public.record_ack(uuid4(), text)
 

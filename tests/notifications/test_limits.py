@@ -110,6 +110,24 @@ async def test_every_socket_that_waits_is_told_by_one_question(
     assert questions == ["members_of"]
 
 
+async def test_a_crowd_that_comes_at_once_is_few_questions(service, many_devices, monkeypatch):
+    questions = []
+    ask = service.ask
+
+    async def counted(question, *args, **kwargs):
+        questions.append(question.__name__)
+        return await ask(question, *args, **kwargs)
+
+    monkeypatch.setattr(service, "ask", counted)
+    sockets = [socket_of(device) for device in many_devices]
+    await asyncio.gather(*(socket.connect() for socket in sockets))
+    for socket in sockets:
+        assert (await socket.receive_json_from())["type"] == "hello"
+        await socket.disconnect()
+    assert set(questions) == {"sign_in_with_tokens", "heads_of"}
+    assert len(questions) < len(sockets)
+
+
 async def test_a_crowd_is_asked_to_come_back_one_after_the_other(service, monkeypatch):
     now = 1000.0
     monkeypatch.setattr("notifications.dispatch.monotonic", lambda: now)

@@ -29,12 +29,11 @@ class Journal:
         self.head = head
 
     def answer(self, question: Callable[..., Any], *args: Any) -> Any:
-        if question is public.sign_in_with_token:
-            return Session(USER, DEVICE, is_browser=False, last_sync_time=None)
+        if question is public.sign_in_with_tokens:
+            session = Session(USER, DEVICE, is_browser=False, last_sync_time=None)
+            return dict.fromkeys(args[0], session)
         if question is public.compare:
-            cursor = args[1]
-            newer = frozenset({ROOT} if int(cursor) != self.head else ())
-            return Standing(cursor, {ROOT: int(cursor)}, newer)
+            return {(USER, cursor): self._standing(cursor) for _, cursor in args[0]}
         if question is public.members_of:
             return {ROOT: {USER}}
         if question is public.heads_of:
@@ -42,6 +41,10 @@ class Journal:
         if question is public.signed_in_devices:
             return {DEVICE}
         raise AssertionError(question)
+
+    def _standing(self, cursor: str) -> Standing:
+        newer = frozenset({ROOT} if int(cursor) != self.head else ())
+        return Standing(cursor, {ROOT: int(cursor)}, newer)
 
 
 class Scripted(Dispatcher):
