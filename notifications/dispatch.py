@@ -34,6 +34,7 @@ from notifications.together import Together
 
 # A Redis that neither answers nor closes is taken for dead after this.
 REDIS_TIMEOUT_SECONDS = BLOCK_SECONDS + 5
+CONNECT_SECONDS = 2.0
 # A device that was signed out is promised to be cut off within 2 seconds. The event says so
 # at once; the database is asked this often, since a Redis that is away says nothing.
 REVOCATIONS_SECONDS = 1.0
@@ -64,6 +65,8 @@ class Dispatcher:
         self.connections = Connections()
         self._questions = Questions()
         self._own_questions = Questions(threads=2)
+        # Who was signed out must not wait for a comparison of ten thousand.
+        self._revocations = Questions(threads=1)
         self._redis = _client(redis_url)
         self._events_redis = self._redis if events_url == redis_url else _client(events_url)
         self._intakes = [
@@ -76,6 +79,8 @@ class Dispatcher:
         self._heads = Together(lambda asked: self.ask(public.heads_of, asked))
         self._standings = Together(lambda asked: self.ask(public.compare, asked))
         self._roll_call = Together(self._call_roll, within_seconds=ROLL_CALL_SECONDS)
+        # In a cluster each stream has an intake, and they lose sight of Redis together.
+        self._comparison = Together(self._compare_everybody)
         self._sent_back: deque[float] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -105,12 +110,17 @@ class Dispatcher:
         while running:
             for task in running:
                 task.cancel()
-            # Once may not do: one that comes while Redis is being connected to may get lost.
+            # Once may not do: redis-py writes, as it does on connecting, under
+            # asyncio.wait_for, which up to Python 3.11 forgets a cancellation that comes in
+            # the pass of the loop in which the write has ended (CPython's issue 86296). A
+            # task that reads from a fresh connection with a socket_timeout and is cancelled
+            # some passes after its start goes on reading; without that timeout it ends.
             _, running = await asyncio.wait(running, timeout=0.1)
         for redis in {self._redis, self._events_redis}:
             await redis.aclose()
         self._questions.close()
         self._own_questions.close()
+        self._revocations.close()
 
     async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The answer of a function of `files.public`, for one who is connected or wants to be."""
@@ -144,7 +154,8 @@ class Dispatcher:
 
     @property
     def _all_together(self) -> tuple[Together[Any, Any], ...]:
-        return (self._sign_ins, self._heads, self._standings, self._roll_call)
+        asked = (self._sign_ins, self._heads, self._standings)
+        return (*asked, self._roll_call, self._comparison)
 
     def retry_after_seconds(self) -> int | None:
         """How long a device that is being answered should wait before it asks again.
@@ -155,7 +166,7 @@ class Dispatcher:
         while self._sent_back and self._sent_back[0] < now - 1:
             self._sent_back.popleft()
         self._sent_back.append(now)
-        waiting = sum(together.waiting for together in self._all_together)
+        waiting = sum(each.waiting for each in (self._sign_ins, self._heads, self._standings))
         crowd = len(self._sent_back) + waiting
         if crowd <= CROWD:
             return None
@@ -212,10 +223,13 @@ class Dispatcher:
 
     async def compare_all(self) -> None:
         """Tell everybody who does not know the heads; end what was revoked meanwhile."""
+        await self._comparison.ask(None)
+
+    async def _compare_everybody(self, _: Collection[None]) -> dict[None, None]:
         # Whoever connects while we ask compares by itself.
         present = list(self.connections)
         if not present:
-            return
+            return {}
         heads = await self.ask_at_once(public.heads_of, {details.user_id for details in present})
         signed_in = await self.ask_at_once(
             public.signed_in_devices, {details.device_id for details in present}
@@ -225,6 +239,7 @@ class Dispatcher:
                 details.compare(heads[details.user_id])
             else:
                 details.inbox.end(Ending.REVOKED)
+        return {}
 
     async def _watch_revocations(self) -> None:
         since = timezone.now()
@@ -234,7 +249,7 @@ class Dispatcher:
                 continue
             asked_at = timezone.now()
             try:
-                self._end_revoked(await self.ask_at_once(public.revoked_since, since))
+                self._end_revoked(await self._revocations.ask(public.revoked_since, since))
                 since = asked_at
             except DatabaseFault as error:
                 # It sees that nobody is let in meanwhile; the next question reaches back.
@@ -268,7 +283,7 @@ def _client(url: str) -> Redis:
         url,
         decode_responses=True,
         socket_timeout=REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=2,
+        socket_connect_timeout=CONNECT_SECONDS,
         # The intake has a rhythm of its own, presence does not insist.
         retry=Retry(NoBackoff(), 0),
     )
