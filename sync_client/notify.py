@@ -21,14 +21,20 @@ from sync_client.logs import trace_of
 from sync_client.system import jitter
 
 FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 300.0
+# A server that is back is found within this; the device is in step soon after.
+LONGEST_PAUSE_SECONDS = 60.0
+# What a server with a crowd may ask for.
+LONGEST_RETRY_AFTER_SECONDS = 300.0
 # On coming online the long poll only asks; the socket does the waiting.
 CATCH_UP_SECONDS = 1
 POLL_SECONDS = 55
 # A network that lets no WebSocket through is asked again after this.
 POLLING_SECONDS = 600.0
+# The server greets at once. A proxy that opens a WebSocket and lets nothing through is worse
+# than one that refuses it.
+GREETING_SECONDS = 15.0
 # The server pings every 30 s.
-SILENCE_SECONDS = 90.0
+SILENCE_SECONDS = 65.0
 # The server takes 60 messages a minute.
 ACK_EVERY_SECONDS = 3.0
 REPLACED = 4409
@@ -147,7 +153,7 @@ class Notifier:
         is_number = isinstance(pause, int | float) and not isinstance(pause, bool)
         return (
             answer.get("action") in {"sync", "full_sync"},
-            min(max(0.0, pause), LONGEST_PAUSE_SECONDS) if is_number else 0.0,
+            min(max(0.0, pause), LONGEST_RETRY_AFTER_SECONDS) if is_number else 0.0,
         )
 
     def _poll(self) -> None:
@@ -182,13 +188,18 @@ class Notifier:
             self._socket = socket
         try:
             with socket:
-                heard_at = time.monotonic()
+                opened_at = time.monotonic()
+                heard_at: float | None = None
                 while not self._stopping.is_set():
                     self._send_acknowledgement(socket)
                     try:
                         message = json.loads(socket.recv(timeout=ACK_EVERY_SECONDS))
                     except TimeoutError:
-                        if time.monotonic() - heard_at > SILENCE_SECONDS:
+                        now = time.monotonic()
+                        if heard_at is None and now - opened_at > GREETING_SECONDS:
+                            logger.info("the WebSocket is open and silent; polling instead")
+                            return False
+                        if now - (heard_at or opened_at) > SILENCE_SECONDS:
                             return True
                         continue
                     heard_at = time.monotonic()

@@ -1,12 +1,18 @@
-// News from the other devices: a signal by WebSocket says that something changed, and the
-// changes since the page's own cursor say what.
+// News from the other devices: a signal by WebSocket (or by long poll, where none gets
+// through) says that something changed, and the changes since the page's own cursor say what.
 
-import { api, Problem } from "./api.js";
+import { api, pause, Problem } from "./api.js";
 
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 30_000;
+// The server greets at once; a proxy may open a socket and let nothing through.
+const GREETING_MS = 10_000;
 const QUIET_MS = 5 * 60_000;
+const POLL_SECONDS = 25;
 const SIGNED_OUT = 4401;
+
+const backoff = (failures) =>
+  Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures) * (0.75 + Math.random() / 2);
 
 /**
  * Follows the journal. Fires "state" with `detail` "live", "connecting" or "offline",
@@ -16,6 +22,8 @@ export class Live extends EventTarget {
   #cursor;
   #socket = null;
   #attempt = 0;
+  #isPolling = false;
+  #isPolled = false;
   #isPulling = false;
   #isBehind = false;
   #timer;
@@ -28,9 +36,11 @@ export class Live extends EventTarget {
   start() {
     this.#connect();
     window.addEventListener("online", () => this.#reconnectNow());
-    window.addEventListener("offline", () => this.#socket?.close());
+    window.addEventListener("offline", () => this.#socket && this.#lose(this.#socket));
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this.pull();
+      if (document.hidden) return;
+      this.pull();
+      if (this.#attempt > 1) this.#poll();
     });
     // Signals may be lost: every few minutes the page asks by itself.
     setInterval(() => this.pull(), QUIET_MS);
@@ -79,27 +89,73 @@ export class Live extends EventTarget {
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
     this.#socket = socket;
+    const greeting = setTimeout(() => this.#lose(socket), GREETING_MS);
     socket.addEventListener("message", ({ data }) => {
       const message = JSON.parse(data);
       if (message.type === "hello") {
+        clearTimeout(greeting);
         this.#attempt = 0;
+        this.#isPolled = false;
         this.#tell("live");
       }
       if (message.type === "hello" || message.type === "changed") this.pull();
       if (message.type === "ping") socket.send(JSON.stringify({ type: "pong" }));
     });
     socket.addEventListener("close", ({ code }) => {
-      if (this.#socket !== socket) return;
-      if (code === SIGNED_OUT) {
-        location.reload();
-        return;
-      }
-      this.#attempt += 1;
-      // One lost connection is no news; the second in a row is.
-      this.#tell(this.#attempt > 1 || !navigator.onLine ? "offline" : "connecting");
-      const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** (this.#attempt - 1));
-      this.#timer = setTimeout(() => this.#connect(), wait * (0.75 + Math.random() / 2));
+      clearTimeout(greeting);
+      if (code === SIGNED_OUT) location.reload();
+      else this.#lose(socket);
     });
+  }
+
+  #lose(socket) {
+    if (this.#socket !== socket) return;
+    this.#socket = null;
+    socket.close();
+    this.#attempt += 1;
+    // One lost connection is no news; the second in a row is, unless polls get through.
+    if (!this.#isPolled) {
+      this.#tell(this.#attempt > 1 || !navigator.onLine ? "offline" : "connecting");
+    }
+    this.#timer = setTimeout(() => this.#connect(), backoff(this.#attempt - 1));
+    if (this.#attempt > 1) this.#poll();
+  }
+
+  /** Long polls, until a socket gets through. A hidden tab leaves the connection to others. */
+  async #poll() {
+    if (this.#isPolling) return;
+    this.#isPolling = true;
+    try {
+      for (let failures = 0; this.#attempt > 0 && !document.hidden; ) {
+        failures = (await this.#ask()) ? 0 : failures + 1;
+        if (failures > 0) await pause(backoff(failures - 1));
+      }
+    } finally {
+      this.#isPolling = false;
+    }
+  }
+
+  /** One long poll; whether it got through. */
+  async #ask() {
+    // The first only asks, so that the page soon knows whether this way is open.
+    const timeout = this.#isPolled ? POLL_SECONDS : 1;
+    const query = new URLSearchParams({ cursor: this.#cursor, timeout });
+    try {
+      const answer = await api("GET", `/notifications/poll?${query}`);
+      if (this.#attempt > 0) {
+        this.#isPolled = true;
+        this.#tell("live");
+        await this.pull();
+        await pause((answer.retry_after_seconds ?? 1) * 1000);
+      }
+      return true;
+    } catch (error) {
+      if (!error.isTransient && !(error instanceof Problem)) throw error;
+      this.#isPolled = false;
+      // The server may have been restored: pulling finds out.
+      if (error.code === "invalid-cursor") await this.pull();
+      return false;
+    }
   }
 
   #reconnectNow() {

@@ -271,6 +271,16 @@ def test_two_tabs_see_each_other_live(windows, person, tmp_path):
     expect(trash.page.get_by_text("The trash is empty")).to_be_visible(timeout=2000)
 
 
+def test_where_no_websocket_gets_through_long_polls_bring_the_changes(windows, person, tmp_path):
+    both = windows()
+    mine, other = both.tab().sign_in(person).wait_until_live(), both.tab()
+    other.page.route_web_socket("**/ws/notifications", lambda socket: socket.close())
+    other.open().wait_until_live()
+
+    mine.upload(new_file(tmp_path, "by poll.txt", 10))
+    expect(other.row("by poll.txt")).to_be_visible(timeout=20_000)
+
+
 def test_the_trash_gives_back_and_deletes_for_ever_after_a_question(tab, tmp_path):
     page = tab.page
     put(tab, tmp_path, "a.txt", "b.txt", "c.txt", "d.txt")

@@ -7,11 +7,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from sync_client import notify
 from sync_client.api import HttpApi
 from sync_client.notify import Contact, Notifier
 from sync_client.system import new_id
 from tests.services.drive import PASSWORD, wait_until
 from tests.sync_client.web import Answer, Web, problem
+from tests.sync_client.web_sockets import Proxy, WebSockets
 
 
 def is_listening(notifier):
@@ -59,8 +61,9 @@ def listen():
     """Begin to listen at a server with a token; the Notifier and what it hears."""
     running = []
 
-    def listen(url, token):
+    def listen(url, token, cursor=None):
         ears = Ears()
+        ears.cursor = cursor
         api = HttpApi(url, token)
         notifier = Notifier(api, url, token, cursor=lambda: ears.cursor, on_signal=ears.signal)
         running.append((notifier, api))
@@ -160,6 +163,77 @@ def test_where_no_websocket_gets_through_long_polls_do(listen):
     assert not is_listening(notifier)
     notifier.stop()
     web.close()
+
+
+POLL, SOCKET = "GET /api/v1/notifications/poll?", "GET /ws/notifications "
+
+
+@pytest.fixture
+def behind(server, account, listen, monkeypatch):
+    """A laptop that listens through a proxy, and a phone that does not."""
+    monkeypatch.setattr(notify, "ACK_EVERY_SECONDS", 0.1)
+    phone = HttpApi(server.url, sign_in(server, account, "phone"))
+    proxies = []
+
+    def behind(web_sockets):
+        proxy = Proxy(server.url, web_sockets)
+        proxies.append(proxy)
+        cursor = phone.request("GET", "changes/latest")["cursor"]
+        notifier, ears = listen(proxy.url, sign_in(server, account, "laptop"), cursor)
+        return proxy, notifier, ears, phone
+
+    yield behind
+    phone.close()
+    for proxy in proxies:
+        proxy.close()
+
+
+@pytest.mark.parametrize("web_sockets", [WebSockets.REFUSED, WebSockets.SWALLOWED])
+def test_behind_a_proxy_that_breaks_websockets_long_polls_tell_the_news(
+    behind, web_sockets, monkeypatch
+):
+    monkeypatch.setattr(notify, "GREETING_SECONDS", 0.5)
+    proxy, notifier, ears, phone = behind(web_sockets)
+
+    def polls():
+        return [line for line in proxy.asked if line.startswith(POLL) and "timeout=55" in line]
+
+    wait_until(polls, seconds=20, what="the first long poll that waits")
+    # First a long poll that only asks, then the socket, then the fallback.
+    assert proxy.asked[0].startswith(f"{POLL}timeout=1&")
+    assert proxy.asked[1].startswith(SOCKET)
+    assert not is_listening(notifier)
+    ears.hears_nothing_for(0.5)
+
+    make_folder(phone, "news")
+
+    assert ears.hears(20)
+
+
+def test_a_socket_that_falls_silent_is_given_up_and_what_was_missed_is_asked_for(
+    behind, monkeypatch
+):
+    monkeypatch.setattr(notify, "SILENCE_SECONDS", 0.5)
+    proxy, _, _, _ = behind(WebSockets.MUTED)
+
+    wait_until(lambda: len(proxy.asked) >= 4, seconds=20, what="the second socket")
+    for asked in (proxy.asked[0:2], proxy.asked[2:4]):
+        assert asked[0].startswith(f"{POLL}timeout=1&")
+        assert asked[1].startswith(SOCKET)
+
+
+def test_pauses_double_up_to_a_minute_each_with_jitter(monkeypatch):
+    nowhere = "http://127.0.0.1:1"
+    api = HttpApi(nowhere, "token")
+    notifier = Notifier(api, nowhere, "token", cursor=lambda: None, on_signal=lambda: None)
+    pauses = []
+    monkeypatch.setattr(notifier._stopping, "wait", pauses.append)
+    for _ in range(40):
+        notifier._pause()
+    longest = [min(2**failures, 60) for failures in range(40)]
+    assert all(half / 2 <= pause <= half for pause, half in zip(pauses, longest, strict=True))
+    assert len(set(pauses[10:])) > 10
+    api.close()
 
 
 @pytest.mark.parametrize(
