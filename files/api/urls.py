@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver
 
 from files.api import (
     account,
+    activity,
     batch,
     changes,
     conflicts,
@@ -25,6 +26,7 @@ from files.api import (
 
 urlpatterns: list[URLPattern | URLResolver] = [
     *account.urlpatterns,
+    *activity.urlpatterns,
     *batch.urlpatterns,
     *changes.urlpatterns,
     *conflicts.urlpatterns,

@@ -43,7 +43,11 @@ class Change(models.Model):
         constraints = [
             models.UniqueConstraint(name="files_change_seq", fields=["namespace", "seq"]),
         ]
-        indexes = [models.Index(fields=["namespace", "changed_at"])]
+        indexes = [
+            models.Index(fields=["namespace", "changed_at"]),
+            # What one item went through, and how it was before a change.
+            models.Index(name="files_change_of_item", fields=["namespace", "item_id", "seq"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.namespace_id}:{self.seq}"

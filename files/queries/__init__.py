@@ -5,6 +5,7 @@ ancestry: who lies above and below whom; what is live
 names: which names and ids are taken
 listings: the children of a folder, the trash
 changes: the journal since a cursor, snapshots, digests
+activity: the journal as people read it
 conflicts: which there are and what they say
 holders: which devices have a file's current content
 """
@@ -23,6 +24,7 @@ from files.queries.access import (
     version_count,
     writable_namespaces,
 )
+from files.queries.activity import Activity, ActivityPlace, Event, What, activity_of
 from files.queries.ancestry import (
     Standing,
     ancestors,
@@ -60,11 +62,14 @@ from files.queries.listings import Children, Sort, Trash, TrashedItem, children,
 from files.queries.names import free_name, item_named, items_named, taken_ids
 
 __all__ = [
+    "Activity",
+    "ActivityPlace",
     "ChangesPage",
     "Children",
     "ConflictPage",
     "ConflictState",
     "Digest",
+    "Event",
     "FoundConflict",
     "Holder",
     "Holders",
@@ -75,6 +80,8 @@ __all__ = [
     "Standing",
     "Trash",
     "TrashedItem",
+    "What",
+    "activity_of",
     "ancestors",
     "changes_since",
     "check_role",

@@ -177,3 +177,11 @@ def live_below(folder_ids: Collection[UUID]) -> tuple[QuerySet[Folder], QuerySet
             parent_folder_id__in=below, deleted_at__isnull=True, status=FileStatus.UPLOADED
         ),
     )
+
+
+def all_below(folder_id: UUID) -> tuple[QuerySet[Folder], QuerySet[File]]:
+    """The folder and everything below it, deleted or not."""
+    below = _below("folder_id = %s", folder_id, only_live=False)
+    return Folder.objects.filter(folder_id__in=below), File.objects.filter(
+        parent_folder_id__in=below, status=FileStatus.UPLOADED
+    )

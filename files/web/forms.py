@@ -20,3 +20,12 @@ class RetentionForm(forms.Form):
         max_value=MAX_DAYS,
         help_text="0 keeps none after that. The current version always stays.",
     )
+
+
+class ActivityFilter(forms.Form):
+    """What the activity page is narrowed to. Filled in by links, so nothing is explained."""
+
+    file = forms.UUIDField(required=False)
+    folder = forms.UUIDField(required=False)
+    device = forms.UUIDField(required=False)
+    cursor = forms.CharField(required=False, max_length=4096)

@@ -15,6 +15,7 @@ from files.web.words import KINDS
 _NAMESPACE = "http://www.w3.org/2000/svg"
 NAMES = sorted(
     {
+        "activity",
         "arrow-down",
         "arrow-left",
         "arrow-up",

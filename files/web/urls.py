@@ -10,6 +10,7 @@ urlpatterns = [
     path("folders/<uuid:folder_id>", views.folder, name="folder"),
     path("trash", views.trash_page, name="trash"),
     path("devices", views.devices_page, name="devices"),
+    path("activity", views.activity, name="activity"),
     path("account", views.account, name="account"),
     path("icons.svg", views.sprite, name="icons"),
     path("s/<str:token>", shared.link, name="link"),

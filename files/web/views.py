@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.conf import settings
@@ -11,7 +12,9 @@ from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_http_methods, require_safe
 
+from drive_project.common.errors import NotFound
 from files import queries
+from files.api.activity import decode_activity, encode_activity
 from files.api.items import (
     DEVICE_LIST,
     TRASH_LIST,
@@ -28,7 +31,8 @@ from files.queries.listings import Sort, children, trash
 from files.services import accounts, devices
 from files.web import icons
 from files.web.access import DeviceRequest, signed_in
-from files.web.forms import RetentionForm
+from files.web.forms import ActivityFilter, RetentionForm
+from files.web.happenings import together
 from files.web.rows import Row, row_of
 
 # The first page is HTML: a row costs a quarter of a millisecond in templates. Further ones
@@ -154,6 +158,41 @@ def devices_page(request: DeviceRequest) -> HttpResponse:
         this=request.device,
         online=devices.online_among(listed),
         next_cursor=encode_place(next_place, DEVICE_LIST),
+    )
+
+
+@require_safe
+@signed_in
+def activity(request: DeviceRequest) -> HttpResponse:
+    """GET /activity: what happened, to one file, in a folder or by a device where asked."""
+    user = request.user
+    query = ActivityFilter(request.GET)
+    if not query.is_valid():
+        raise NotFound
+    chosen = query.cleaned_data
+    folder_id, file_id, device_id = chosen["folder"], chosen["file"], chosen["device"]
+    shown = queries.get_folder(user, folder_id) if folder_id else None
+    page = queries.activity_of(
+        user,
+        file_id=file_id,
+        folder_id=folder_id,
+        device_id=device_id,
+        after=decode_activity(chosen["cursor"]),
+        limit=FIRST_ROWS,
+    )
+    next_cursor = encode_activity(page.next_place)
+    narrowed = {name: str(value) for name, value in chosen.items() if value and name != "cursor"}
+    return _page(
+        request,
+        "web/activity.html",
+        "activity",
+        lines=list(together(page.items)),
+        folder=shown,
+        file_id=file_id,
+        device_id=device_id,
+        devices=devices.devices_of(user, limit=FIRST_ROWS)[0],
+        is_first=not chosen["cursor"],
+        next_query=next_cursor and urlencode({**narrowed, "cursor": next_cursor}),
     )
 
 

@@ -466,7 +466,7 @@ def test_no_page_keeps_anybody_out(server, windows, tmp_path, scheme, width):
     look("trash")
     tab.act(long_name, "Delete for ever…")
     look("delete for ever")
-    for path in ("/devices", "/account", "/dashboard/", "/accounts/password/change/"):
+    for path in ("/activity", "/devices", "/account", "/dashboard/", "/accounts/password/change/"):
         tab.open(path)
         look(path)
     tab.page.goto(link)

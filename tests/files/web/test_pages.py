@@ -20,7 +20,7 @@ from files.web.accounts import browser_name
 from tests.files.trees import put_file
 from tests.people import PASSWORD
 
-PAGES = ["/", "/trash", "/devices", "/account"]
+PAGES = ["/", "/trash", "/activity", "/devices", "/account"]
 HOSTILE = "<script>alert(1)</script>\"'&\u202etxt.exe"
 
 
@@ -284,3 +284,60 @@ def test_times_are_relative_and_exact_on_request(browser, alice, laptop):
 
     assert "5 h ago" in page
     assert f'title="{moment:%A, %d %B %Y, %H:%M:%S} UTC"' in page
+
+
+def sentences(page):
+    """What the activity page says, a line for each happening, without its marks."""
+    lines = re.findall(r'<div class="what">(.*?)</div>', page.content.decode(), re.DOTALL)
+    return [" ".join(unescape(re.sub(r"<[^>]*>", " ", line)).split()) for line in lines]
+
+
+def test_activity_is_told_in_sentences_and_narrowed_by_its_links(browser, alice, laptop, phone):
+    tab, root = browser(alice), queries.own_root(alice)
+    hostile = HOSTILE.replace("</script>", "<b>")
+    assert "Nothing has happened here yet" in tab.get("/activity").content.decode()
+    album = new_folder(laptop, "Album")
+    for number in range(7):
+        put_file(laptop, album.pk, f"{number}.jpg")
+    file = put_file(phone, root.pk, hostile)
+    delete_file(device=phone, file_id=file.pk, rev=file.rev)
+
+    page = tab.get("/activity")
+    assert sentences(page) == [
+        f"phone moved {hostile} to the trash",
+        f"phone added {hostile}",
+        "laptop added 7 items",
+        "laptop added Album",
+    ]
+    text = page.content.decode()
+    assert "6.jpg</bdi>, <bdi>5.jpg" in text
+    assert "and 2 more" in text
+    assert "<script>alert" not in text
+    assert sentences(tab.get(f"/activity?folder={album.pk}")) == [
+        "laptop added 7 items",
+        "laptop added Album",
+    ]
+    assert len(sentences(tab.get(f"/activity?device={phone.pk}"))) == 2
+    assert len(sentences(tab.get(f"/activity?file={file.pk}"))) == 2
+    for wrong in ("folder=x", f"folder={file.pk}", "device=1"):
+        assert tab.get(f"/activity?{wrong}").status_code == 404
+
+
+def test_activity_comes_in_pages_that_stay_narrowed(browser, alice, laptop):
+    root = queries.own_root(alice)
+    for number in range(101):
+        put_file(laptop, root.pk, f"{number}")
+    tab = browser(alice)
+
+    first = tab.get(f"/activity?device={laptop.pk}")
+    [older] = re.findall(r'href="(\?device=[^"]*cursor=[^"]*)"', first.content.decode())
+    assert sentences(first) == ["laptop added 100 items"]
+    assert sentences(tab.get(f"/activity{unescape(older)}")) == ["laptop added 0"]
+
+
+def test_a_strangers_activity_is_not_there(browser, mallory, alice, laptop):
+    album = new_folder(laptop, "Album")
+    tab = browser(mallory)
+    assert sentences(tab.get("/activity")) == []
+    assert sentences(tab.get(f"/activity?device={laptop.pk}")) == []
+    assert tab.get(f"/activity?folder={album.pk}").status_code == 404
