@@ -79,7 +79,8 @@ def test_it_is_narrowed_to_a_file_a_folder_and_a_device(api, laptop, phone, root
 def test_pages_follow_one_another_whatever_happens_meanwhile(api, laptop, root):
     for number in range(25):
         put_file(laptop, root["folder_id"], f"{number:02}")
-    seen, cursor = [], ""
+    seen: list[str] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = api(laptop).get("/activity", limit=10, cursor=cursor).json()
         seen += [event["path"] for event in page["items"]]
