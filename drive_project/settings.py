@@ -491,6 +491,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
+    # A conflict calls it `kind`, who tells of one `conflict_kind`.
+    "ENUM_NAME_OVERRIDES": {"ConflictKindEnum": "files.models.ConflictKind"},
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "drive_project.openapi.add_long_poll",

@@ -15,8 +15,8 @@ from sync_client import compare
 from sync_client.conflicts import conflict_name
 from sync_client.errors import PathProblem, path_problem
 from sync_client.names import PARKED_PREFIX, printable
-from sync_client.nodes import Intent, LocalNode
-from sync_client.operations import Action, Operation
+from sync_client.nodes import CopyOf, Intent, LocalNode
+from sync_client.operations import Action, Conflict, Operation
 from sync_client.ports import STAGING, Displaced, Kind, Path, Signature, Why
 from sync_client.scanner import is_racy
 from sync_client.workbench import Workbench
@@ -106,6 +106,7 @@ def _step(
                 return
             name = bench.free_conflict_name(_known(local))
             _rename(bench, _known(local), _known(local).parent_id, name, touched)
+            _note_copy(bench, operation, _known(local), name)
         case Action.PARK_LOCAL:
             name = PARKED_PREFIX + bench.randomness.new_id()
             _rename(bench, _known(local), _known(local).parent_id, name, touched)
@@ -114,6 +115,16 @@ def _step(
         case Action.SET_METADATA:
             _set_metadata(bench, operation, _known(local))
     bench.worked(operation)
+
+
+def _note_copy(bench: Workbench, operation: Operation, local: LocalNode, name: str) -> None:
+    """Remember which file keeps the name that a file has just lost: the two are in conflict."""
+    rival = bench.trees.remote(operation.rival_id) if operation.rival_id is not None else None
+    if rival is None or rival.is_folder or local.is_folder or local.parent_id is None:
+        # A file and a folder of one name are not two contents of one thing.
+        return
+    if operation.conflict is not None:
+        bench.trees.note_copy(local.parent_id, name, CopyOf(rival.item_id, operation.conflict))
 
 
 class _Elsewhere(Exception):
@@ -320,7 +331,7 @@ def settle_taken(bench: Workbench, intent: Intent, signature: Signature | None) 
         why = Why.DESELECTED if is_deselected else Why.DELETED
         bench.fs.discard(displaced, intent.path, why=why)
         return
-    give_back(bench, displaced, intent.path)
+    give_back(bench, displaced, intent, Conflict.EDIT_DELETE)
 
 
 def is_agreed(bench: Workbench, intent: Intent, displaced: Displaced) -> bool:
@@ -344,19 +355,29 @@ def is_agreed(bench: Workbench, intent: Intent, displaced: Displaced) -> bool:
     return content_hash == synced.content_hash
 
 
-def give_back(bench: Workbench, displaced: Displaced, path: Path) -> Path:
-    """Return user data to its path, or to a name beside it that is free. Answers where."""
+def give_back(bench: Workbench, displaced: Displaced, intent: Intent, conflict: Conflict) -> Path:
+    """Return user data to its path, or to a name beside it that is free. Answers where.
+
+    conflict: what it is in with the intent's item, if it does not get its own name.
+    """
+    path = intent.path
     bench.look_again(path[:-1])
     failure: OSError | None = None
     for target in _places(bench, displaced, path):
         try:
             bench.fs.restore_displaced(displaced, target)
-            return target
         except OSError as error:
             # Taken, or its folder is gone or covered: the next place, if it is still ours.
             if displaced.name not in bench.fs.staged():
                 return path
             failure = error
+        else:
+            home = bench.trees.local_id_at(target[:-1])
+            if target != path and home is not None:
+                before = bench.trees.synced(intent.item_id)
+                base = before.version_id if before is not None else None
+                bench.trees.note_copy(home, target[-1], CopyOf(intent.item_id, conflict, base))
+            return target
     # It stays in staging, and its intent with it, for the next start.
     raise failure or AssertionError("there is a place to try")
 

@@ -15,7 +15,7 @@ from sync_client.errors import ApiProblem, PathProblem, SyncError, path_problem
 from sync_client.feed import remote_item
 from sync_client.names import name_key, printable
 from sync_client.nodes import Intent, LocalNode, RemoteItem, SyncedItem
-from sync_client.operations import Action, Operation
+from sync_client.operations import Action, Conflict, Operation
 from sync_client.ports import (
     BlockRef,
     Displaced,
@@ -29,7 +29,7 @@ from sync_client.ports import (
     Why,
 )
 from sync_client.scanner import is_racy
-from sync_client.workbench import Workbench
+from sync_client.workbench import NO_COPY_CODES, Workbench
 
 ACTIONS = frozenset({Action.UPLOAD, Action.DOWNLOAD})
 
@@ -139,6 +139,7 @@ def _file_to_send(bench: Workbench, operation: Operation) -> FileToSend | None:
     base, parent_id = _base_and_parent(bench, operation, local)
     if parent_id is None:
         return None
+    copy = trees.copy_at(local.parent_id, local.name) if synced is None else None
     op_id = bench.pending.op_id(
         _subject(operation, local, base, parent_id),
         new_file=local.local_id if synced is None else None,
@@ -148,9 +149,11 @@ def _file_to_send(bench: Workbench, operation: Operation) -> FileToSend | None:
         path=path,
         signature=local.signature,
         file_id=synced.item_id if synced is not None else None,
-        base_version_id=base,
+        base_version_id=base if copy is None else copy.base_version_id,
         parent_folder_id=parent_id,
         name=local.name,
+        conflict_of=copy.original if copy is not None else None,
+        conflict_kind=copy.kind if copy is not None else None,
     )
 
 
@@ -199,6 +202,8 @@ def _record_sent(
     local = trees.local(operation.node)
     if local is None:
         return
+    if file.conflict_of is not None:
+        trees.drop_copy(local.parent_id, file.name)
     if local.signature == file.signature:
         trees.put_local(
             replace(local, content_hash=sent.content_hash),
@@ -251,6 +256,9 @@ def _not_sent(bench: Workbench, operation: Operation, file: FileToSend, error: S
     if isinstance(error, ApiProblem):
         # Whatever is asked next is another request.
         bench.pending.forget_op_ids([file.op_id])
+        local = bench.trees.local(operation.node)
+        if file.conflict_of is not None and local is not None and error.code in NO_COPY_CODES:
+            bench.trees.drop_copy(local.parent_id, file.name)
         file_id = file.file_id
         is_known = file_id is not None and bench.trees.remote(file_id) is not None
         if error.code == "not-found" and file_id is not None and not is_known:
@@ -441,7 +449,7 @@ def settle_displaced(bench: Workbench, intent: Intent, displaced: Displaced) -> 
     if is_agreed(bench, intent, displaced):
         bench.fs.discard(displaced, intent.path, why=Why.REPLACED)
     else:
-        give_back(bench, displaced, intent.path)
+        give_back(bench, displaced, intent, Conflict.EDIT_EDIT)
 
 
 def record_placed(

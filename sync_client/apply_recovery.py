@@ -9,6 +9,7 @@ from sync_client.apply_files import is_expected, record_placed, settle_displaced
 from sync_client.errors import PathProblem
 from sync_client.names import printable
 from sync_client.nodes import Intent
+from sync_client.operations import Conflict
 from sync_client.ports import Displaced, Signature, Why
 from sync_client.workbench import Workbench
 
@@ -47,7 +48,7 @@ def _was_placed(bench: Workbench, intent: Intent, staged: dict[str, Signature]) 
     if there is not None and _is_the_download(intent, there):
         if aside in staged:
             # Without exchange, the old file goes first; nothing has come in its place.
-            give_back(bench, Displaced(aside, staged[aside]), intent.path)
+            give_back(bench, Displaced(aside, staged[aside]), intent, Conflict.EDIT_EDIT)
         return False
     try:
         seen = bench.fs.observe(intent.path)

@@ -8,7 +8,7 @@ from sync_client.feed import item_id_of, remote_item
 from sync_client.names import PARKED_PREFIX
 from sync_client.nodes import LocalNode, RemoteItem, SyncedItem
 from sync_client.operations import Action, Operation
-from sync_client.workbench import Workbench
+from sync_client.workbench import NO_COPY_CODES, Workbench
 
 ACTIONS = frozenset(
     {
@@ -100,6 +100,11 @@ def _update(bench: Workbench, operation: Operation) -> dict[str, Any] | None:
         case Action.MOVE_REMOTE:
             body |= {"op": f"update_{kind}", "name": operation.name}
             body["parent_folder_id"] = operation.parent_item_id
+            local = bench.trees.local(operation.node)
+            copy = local and bench.trees.copy_at(local.parent_id, local.name)
+            if copy and not remote.is_folder:
+                body["conflict_of_file_id"] = copy.original
+                body["conflict_kind"] = copy.kind
         case Action.PARK_REMOTE:
             body |= {"op": f"update_{kind}", "name": f"{PARKED_PREFIX}{remote.item_id}"}
         case Action.PATCH_REMOTE:
@@ -121,6 +126,8 @@ def _update(bench: Workbench, operation: Operation) -> dict[str, Any] | None:
 
 def _refused(bench: Workbench, operation: Operation, result: dict[str, Any]) -> None:
     problem = dict(result["problem"])
+    if problem["code"] in NO_COPY_CODES:
+        _drop_copy(bench, operation)
     if isinstance(problem.get("current"), dict):
         bench.feed.note(problem["current"])
     bench.failed(operation, problem_error({"status": result["status"], **problem}), ())
@@ -148,6 +155,7 @@ def _record(
     if synced is None or remote is None or local is None:
         return
     if operation.action is Action.MOVE_REMOTE:
+        _drop_copy(bench, operation)
         trees.put_synced(_placed(synced, local, remote))
     elif operation.action is Action.PATCH_REMOTE:
         trees.put_synced(
@@ -158,6 +166,13 @@ def _record(
                 signature=local.signature,
             )
         )
+
+
+def _drop_copy(bench: Workbench, operation: Operation) -> None:
+    """The server has heard of which file one is the conflict copy, or refuses to."""
+    local = bench.trees.local(operation.local_id) if operation.local_id is not None else None
+    if operation.action is Action.MOVE_REMOTE and local is not None:
+        bench.trees.drop_copy(local.parent_id, local.name)
 
 
 def _placed(synced: SyncedItem, local: LocalNode, remote: RemoteItem) -> SyncedItem:

@@ -10,11 +10,16 @@ from contextlib import contextmanager
 
 from sync_client.errors import MustStop, StateDamaged
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # A node that is named like a conflict copy, word for word as a query must say it that is to
 # be answered by the index over these: the status asks for them after each step.
 IS_MARKED = (
     "kind = 'file' AND set_aside IS NULL AND instr(name, CAST(' (conflicted copy, ' AS BLOB)) > 0"
+)
+# Files that this device gave the name of a conflict copy, until the server knows of it.
+_COPIES = (
+    "CREATE TABLE copies (parent_id INTEGER NOT NULL, name BLOB NOT NULL, original TEXT NOT NULL,"
+    " kind TEXT NOT NULL, base_version_id TEXT, PRIMARY KEY (parent_id, name)) WITHOUT ROWID"
 )
 _MARKED_INDEX = f"CREATE INDEX local_marked ON local (local_id) WHERE {IS_MARKED}"
 
@@ -23,6 +28,7 @@ _UPGRADES = {
     1: "ALTER TABLE remote ADD COLUMN is_damaged INTEGER NOT NULL DEFAULT 0",
     2: "CREATE INDEX local_rules ON local (local_id) WHERE name_key = '.driveignore'",
     3: _MARKED_INDEX,
+    4: _COPIES,
 }
 
 # In `meta`, while a folder whose state was damaged is being merged anew.
@@ -196,7 +202,7 @@ class Database:
             ).fetchall()
             for (table,) in old:
                 self.connection.execute(f'DROP TABLE "{table}"')
-            for statement in (*_SCHEMA.split(";\n"), _MARKED_INDEX):
+            for statement in (*_SCHEMA.split(";\n"), _MARKED_INDEX, _COPIES):
                 self.connection.execute(statement)
             self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 

@@ -78,6 +78,18 @@ class SyncedItem:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyOf:
+    """Of which file of the server one here is the conflict copy, and by what conflict.
+
+    base_version_id: what both had before, where the two have a version in common.
+    """
+
+    original: str
+    kind: str
+    base_version_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One thing in up to three trees, to be compared."""
 

@@ -51,7 +51,8 @@ class Conflict(StrEnum):
 class Operation:
     """One step of a plan. Its subject is an item, a node, or both where they are one thing.
 
-    parent_local_id, parent_item_id and name say where to, for moves.
+    parent_local_id, parent_item_id and name say where to, for moves. rival_id: the item of the
+    server for whose name this one is renamed aside.
     """
 
     action: Action
@@ -61,6 +62,7 @@ class Operation:
     parent_local_id: int | None = None
     parent_item_id: str | None = None
     name: str | None = None
+    rival_id: str | None = None
     code: str | None = None
     message: str | None = None
 

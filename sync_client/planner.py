@@ -259,7 +259,7 @@ class _Planner:
             is_new = self._trees.synced_of_local(other.local_id) is None
             if conflict is Conflict.MOVE_MOVE_CYCLE and is_new and other.set_aside is None:
                 # It waits for the name on the server, which ours will not leave now.
-                return self._aside(other, None, Conflict.MOVE_CREATE)
+                return self._aside(other, None, Conflict.MOVE_CREATE, rival=remote)
             return self._occupied_on_disk(local, remote, other)
         return Operation(
             Action.MOVE_LOCAL,
@@ -305,7 +305,7 @@ class _Planner:
         if is_parked(other.name) or not compare.is_moved_locally(other, synced):
             return Verdict.WAIT
         conflict = Conflict.MOVE_CREATE if local is None else Conflict.MOVE_MOVE_DEST
-        return Operation(Action.RENAME_ASIDE, synced.item_id, other.local_id, conflict=conflict)
+        return self._aside(other, its_item, conflict, rival=remote)
 
     def _move_remote(self, local: LocalNode, remote: RemoteItem) -> Outcome:
         home = self._item_of(local.parent_id)
@@ -334,14 +334,14 @@ class _Planner:
         """The name that a node was given here is taken by another item of the server."""
         synced = self._trees.synced(other.item_id)
         if synced is None:
-            return self._aside(local, remote, Conflict.MOVE_CREATE)
+            return self._aside(local, remote, Conflict.MOVE_CREATE, rival=other)
         its_node = self._trees.local(synced.local_id)
         if its_node is None:
             # Deleted here, or about to be forgotten: decided for itself.
             self._remote_waits[remote.item_id] = (other.item_id, True)
             return Verdict.WAIT
         if compare.is_moved_remotely(other, synced):
-            return self._aside(local, remote, Conflict.MOVE_MOVE_DEST)
+            return self._aside(local, remote, Conflict.MOVE_MOVE_DEST, rival=other)
         self._remote_waits[remote.item_id] = (other.item_id, True)
         return Verdict.WAIT
 
@@ -399,7 +399,7 @@ class _Planner:
         synced = self._trees.synced(other.item_id)
         if synced is None and not self._is_in_view(other):
             # What has the name there is not followed here, so the two cannot become one.
-            return self._aside(local, None, Conflict.CREATE_CREATE)
+            return self._aside(local, None, Conflict.CREATE_CREATE, rival=other)
         if synced is None:
             return self._create_create(local, other)
         its_node = self._trees.local(synced.local_id)
@@ -408,14 +408,14 @@ class _Planner:
             self._remote_waits[local.local_id] = (other.item_id, True)
             return Verdict.WAIT
         if local.is_folder:
-            return self._aside(local, None, Conflict.MOVE_CREATE)
+            return self._aside(local, None, Conflict.MOVE_CREATE, rival=other)
         return Operation(Action.UPLOAD, None, local.local_id, conflict=Conflict.MOVE_CREATE)
 
     def _create_create(self, local: LocalNode, remote: RemoteItem) -> Outcome:
         if local.is_folder and remote.is_folder:
             return Operation(Action.ADOPT, remote.item_id, local.local_id)
         if local.is_folder:
-            return self._aside(local, None, Conflict.CREATE_CREATE)
+            return self._aside(local, None, Conflict.CREATE_CREATE, rival=remote)
         if not remote.is_folder and local.signature.size_bytes == remote.size_bytes:
             if local.content_hash is None:
                 return Operation(Action.HASH, None, local.local_id)
@@ -618,12 +618,21 @@ class _Planner:
 
     # Questions to the trees
 
-    def _aside(self, local: LocalNode, remote: RemoteItem | None, conflict: Conflict) -> Operation:
+    def _aside(
+        self,
+        local: LocalNode,
+        remote: RemoteItem | None,
+        conflict: Conflict,
+        *,
+        rival: RemoteItem,
+    ) -> Operation:
+        """Give a node the name of a conflict copy: its own is the rival's."""
         return Operation(
             Action.RENAME_ASIDE,
             remote.item_id if remote else None,
             local.local_id,
             conflict=conflict,
+            rival_id=rival.item_id,
         )
 
     def _case_collision(self, local: LocalNode) -> Operation | None:

@@ -247,8 +247,8 @@ class Api(Protocol):
 class FileToSend:
     """One file that is to become a version. `op_id` makes a repeated init harmless.
 
-    A new file has no `file_id` and no `base_version_id`. `name` and `parent_folder_id` are
-    always given: they count where the file is gone on the server.
+    A new file has no `file_id`, and no `base_version_id` unless it is a conflict copy. `name`
+    and `parent_folder_id` are always given: they count where the file is gone on the server.
     """
 
     op_id: str
@@ -260,6 +260,10 @@ class FileToSend:
     name: str
     # What the server does where somebody was quicker: conflict_copy, or fail.
     on_conflict: str = "conflict_copy"
+    # Of a new file that was made here as a conflict copy: of which file, and by what conflict.
+    # Its base is the version that both sides had before.
+    conflict_of: str | None = None
+    conflict_kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 The server says which conflicts are open; the state databases say where the files are here.
 What bears the name of a conflict copy without being in an open conflict is listed too: a
-copy that this device made to free a name, or one whose original was deleted.
+copy beside a folder of the same name, or one whose original was deleted.
 """
 
 import sqlite3

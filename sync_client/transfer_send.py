@@ -518,7 +518,10 @@ def _own_trouble(upload: Upload) -> Iterator[None]:
 
 def _init_item(upload: Upload) -> dict[str, Any]:
     file = upload.file
+    # Only where there is something to say: a server of before does not know the fields.
+    conflict = {"conflict_of_file_id": file.conflict_of, "conflict_kind": file.conflict_kind}
     return {
+        **(conflict if file.conflict_of is not None else {}),
         "op_id": file.op_id,
         "name": file.name,
         "parent_folder_id": file.parent_folder_id,

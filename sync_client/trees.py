@@ -19,7 +19,7 @@ from typing import Any
 from sync_client.database import Database
 from sync_client.ignore import RULES_NAME
 from sync_client.names import name_key
-from sync_client.nodes import ROOT_ID, Entry, LocalNode, RemoteItem, RemoteRoot, SyncedItem
+from sync_client.nodes import ROOT_ID, CopyOf, Entry, LocalNode, RemoteItem, RemoteRoot, SyncedItem
 from sync_client.ports import BlockRef, Kind, Path, Signature
 from sync_client.view import IGNORED, View, load_view
 
@@ -437,6 +437,29 @@ class Trees:
             (parent_id, name_key(name), os.fsencode(name)),
         ).fetchone()
         return row and _local_node(row)
+
+    # Conflict copies that this device makes
+
+    def note_copy(self, parent_id: int, name: str, copy: CopyOf) -> None:
+        """A file here got the name of a conflict copy; the server is to hear of which one."""
+        self._run(
+            "INSERT OR REPLACE INTO copies VALUES (?, ?, ?, ?, ?)",
+            (parent_id, os.fsencode(name), copy.original, copy.kind, copy.base_version_id),
+        )
+
+    def copy_at(self, parent_id: int | None, name: str) -> CopyOf | None:
+        """What the file at a place is the copy of, if the server does not know that yet."""
+        row = self._run(
+            "SELECT original, kind, base_version_id FROM copies WHERE parent_id = ? AND name = ?",
+            (parent_id, os.fsencode(name)),
+        ).fetchone()
+        return row and CopyOf(*row)
+
+    def drop_copy(self, parent_id: int | None, name: str) -> None:
+        """The server has heard it, or wants to hear nothing of it."""
+        self._run(
+            "DELETE FROM copies WHERE parent_id = ? AND name = ?", (parent_id, os.fsencode(name))
+        )
 
     def rules_files(self) -> list[LocalNode]:
         """The files of rules on the disk that are followed themselves."""

@@ -43,6 +43,11 @@ STALE_CODES = frozenset(
 )  # fmt: skip
 
 
+# Refusals that may mean: of what this is the conflict copy, that is gone for ever (or the
+# server knows nothing of such copies). Then it is sent as a file like any other.
+NO_COPY_CODES = frozenset({"not-found", "invalid-request"})
+
+
 @dataclass(slots=True)
 class Workbench:
     """One round's tools and findings."""

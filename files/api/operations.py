@@ -15,7 +15,7 @@ from drive_project.common.errors import PreconditionRequired
 from files import journal
 from files.api.items import BigIntegerField, NameField, WriteSerializer
 from files.idempotency import Answer
-from files.models import UserDevice
+from files.models import ConflictKind, UserDevice
 from files.services import deletions, folders, moves, trash
 from files.services.batches import folder_answer
 from files.services.folders import NewFolder
@@ -39,6 +39,11 @@ class UpdateFile(WriteSerializer):
     parent_folder_id = serializers.UUIDField(required=False)
     executable = serializers.BooleanField(required=False)
     client_modified_ns = BigIntegerField(required=False)
+    conflict_of_file_id = serializers.UUIDField(
+        required=False,
+        help_text="The name is that of a conflict copy, which the client gave it: of which file.",
+    )
+    conflict_kind = serializers.ChoiceField(ConflictKind.choices, required=False)
 
 
 class DeleteFolder(WriteSerializer):

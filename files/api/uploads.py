@@ -45,7 +45,7 @@ from files.api.items import (
     parsed,
 )
 from files.api.many import items_of, one_or_many, results_of, results_shape
-from files.models import OnConflict
+from files.models import ConflictKind, OnConflict
 from files.services import aborts, commits, progress, uploads
 from files.services.outcomes import Committed
 from files.services.uploads import NewUpload, OpenUpload
@@ -66,6 +66,12 @@ class UploadItem(WriteSerializer):
     executable = serializers.BooleanField(default=False)
     base_version_id = serializers.UUIDField(required=False, allow_null=True)
     on_conflict = serializers.ChoiceField(OnConflict.choices, required=False, allow_null=True)
+    conflict_of_file_id = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        help_text="Of a new file that the client had made as a conflict copy: of which file.",
+    )
+    conflict_kind = serializers.ChoiceField(ConflictKind.choices, required=False, allow_null=True)
     block_count = serializers.IntegerField(
         required=False,
         min_value=0,
@@ -96,6 +102,8 @@ def _new_upload(fields: dict[str, Any], op_id: str) -> NewUpload:
     known.setdefault("block_count", len(known["blocks"]))
     if known.get("on_conflict") is not None:
         known["on_conflict"] = OnConflict(known["on_conflict"])
+    if known.get("conflict_kind") is not None:
+        known["conflict_kind"] = ConflictKind(known["conflict_kind"])
     return NewUpload(**known)
 
 

@@ -13,12 +13,17 @@ class ConflictKind(models.TextChoices):
 
     edit-edit: both changed one version. create-create: both made a file of one name, or
     gave one file a content without a common base. edit-delete: the copy is an edit of a
-    file that the other had deleted, and could not take its place again.
+    file that the other had deleted, and could not take its place again. move-create: one
+    moved or renamed the copy to where the other had made the file, or the other way round.
+    move-move-dest: both moved another file to one place. The last two a device says of a copy
+    that it made itself.
     """
 
     EDIT_EDIT = "edit-edit", "edit-edit"
     CREATE_CREATE = "create-create", "create-create"
     EDIT_DELETE = "edit-delete", "edit-delete"
+    MOVE_CREATE = "move-create", "move-create"
+    MOVE_MOVE_DEST = "move-move-dest", "move-move-dest"
 
 
 class Settled(models.TextChoices):

@@ -5,6 +5,7 @@ from django.db.models import Q
 
 from drive_project.common.ids import new_id
 from files.models.accounts import User
+from files.models.conflicts import ConflictKind
 from files.models.devices import UserDevice
 from files.models.tree import File
 
@@ -63,6 +64,13 @@ class FileVersion(models.Model):
     client_modified_ns = models.BigIntegerField(default=0)
     on_conflict = models.CharField(
         max_length=15, choices=OnConflict, default=OnConflict.CONFLICT_COPY
+    )
+    # Of a new file that its device had made as a conflict copy: of which file, and the kind
+    # of the conflict. An identifier only: that file may be purged before the commit.
+    conflict_of_id = models.UUIDField(null=True, blank=True)
+    # db_default: the release before this one writes rows without it.
+    conflict_kind = models.CharField(
+        max_length=20, choices=ConflictKind, blank=True, default="", db_default=""
     )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()

@@ -87,6 +87,8 @@ class Decisions:
         self._placed: list[FileVersion] = []
         self._released: list[UUID] = []
         self._conflicts: list[Conflict] = []
+        # Of which files uploads are conflict copies, as their devices say.
+        self._originals: dict[UUID, File] = {}
         # Files that an upload began and that became a version of another one.
         self._superseded: list[UUID] = []
 
@@ -110,6 +112,12 @@ class Decisions:
         for upload in uploads:
             self._files[upload.file_id] = upload.file
             upload.is_content_hash_confirmed |= _is_its_only_block(upload)
+        wanted = {each.conflict_of_id for each in uploads if each.conflict_of_id is not None}
+        if wanted:
+            # It was checked at the init; what left this namespace since is no side any more.
+            self._originals = File.objects.filter(
+                namespace=self._namespace, status=FileStatus.UPLOADED, is_purging=False
+            ).in_bulk(wanted)
         parents = {file.parent_folder_id for file in self._files.values()}
         self._folders = Folder.objects.in_bulk(parents)
         self._standing = queries.standings(parents)
@@ -192,10 +200,13 @@ class Decisions:
         if holder is None:
             file.parent_folder_id = folder_id
             file.deleted_at = file.deleted_by_device = None
+            is_new = file.status == FileStatus.PENDING
             if self._judge(upload) is Judgement.SAME_CONTENT:
                 answer = self._keep(upload, file)
             else:
                 answer = self._show(upload, file)
+            if is_new and (original := self._original_of(upload)) is not None:
+                self._note_conflict(upload, original, copy=file, kind=upload.conflict_kind)
             self._change(file)
             return answer
         if isinstance(holder, File):
@@ -214,6 +225,8 @@ class Decisions:
                 folder_id, numbered_names(file.name, is_folder=False)
             )
             file.name_key = name_key(file.name)
+            if (original := self._original_of(upload)) is not None:
+                self._note_conflict(upload, original, copy=file, kind=upload.conflict_kind)
             return self._show(upload, file)
         return self._copy(upload, beside=holder, folder_id=folder_id, name=file.name)
 
@@ -289,21 +302,34 @@ class Decisions:
         copy.name_key = name_key(copy.name)
         self._show(upload, copy)
         upload.is_conflict_copy = True
-        if isinstance(beside, Folder):
+        original: Folder | File = beside
+        if (told := self._original_of(upload)) is not None:
+            # Its name was taken, but by what it is the copy of, the device knows.
+            original, kind = told, ConflictKind(upload.conflict_kind)
+        if isinstance(original, Folder):
             return Committed(Outcome.CONFLICT_COPY, copy, upload.pk)
+        self._note_conflict(upload, original, copy=copy, kind=kind)
+        return Committed(Outcome.CONFLICT_COPY, copy, upload.pk, original.pk)
+
+    def _original_of(self, upload: FileVersion) -> File | None:
+        """The file of which a new one is the conflict copy, as its device says."""
+        if upload.conflict_of_id is None or upload.conflict_of_id not in self._originals:
+            return None
+        return self._files.get(upload.conflict_of_id, self._originals[upload.conflict_of_id])
+
+    def _note_conflict(self, upload: FileVersion, original: File, *, copy: File, kind: str) -> None:
         self._conflicts.append(
             Conflict(
                 namespace=self._namespace,
-                file=beside,
+                file=original,
                 copy=copy,
                 kind=kind,
                 base_version_id=upload.base_version_id,
-                file_version_id=beside.current_version_id,
+                file_version_id=original.current_version_id,
                 copy_version_id=upload.pk,
                 device=self._device,
             )
         )
-        return Committed(Outcome.CONFLICT_COPY, copy, upload.pk, beside.pk)
 
     def _kind(self, upload: FileVersion) -> ConflictKind:
         """What an upload for a file that was there before conflicts with."""

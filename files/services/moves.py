@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from drive_project.common.errors import InvalidRequest, MoveIntoItself
+from drive_project.common.errors import InvalidRequest, MoveIntoItself, NotFound
 from files import journal, queries
 from files.conflicts import is_conflict_name
 from files.models import ChangeAction, Conflict, File, Folder, Settled, UserDevice
@@ -50,11 +50,21 @@ def update_file(
     parent_folder_id: UUID | None = None,
     executable: bool | None = None,
     client_modified_ns: int | None = None,
+    conflict_of_file_id: UUID | None = None,
+    conflict_kind: str | None = None,
 ) -> File:
-    """Rename or move a file, or set what its file system says of it; else like a folder."""
+    """Rename or move a file, or set what its file system says of it; else like a folder.
+
+    conflict_of_file_id, conflict_kind: the device had to give it the name of a conflict copy,
+    because that file has its own. So they are in conflict, and written as such. Raises
+    NotFound for a file that the person cannot read, or of another namespace.
+    """
+    if (conflict_of_file_id is None) != (conflict_kind is None):
+        raise InvalidRequest("conflict_of_file_id and conflict_kind go together.")
     with transaction.atomic():
         namespace, file = lock_file(device, file_id)
         check_rev(file, rev)
+        original = _original(device, file, conflict_of_file_id)
         name_before = file.name
         is_changed = _place(device, file, name, parent_folder_id)
         if executable is not None and executable != file.executable:
@@ -63,6 +73,8 @@ def update_file(
         if client_modified_ns is not None and client_modified_ns != file.client_modified_ns:
             file.client_modified_ns = client_modified_ns
             is_changed = True
+        if original is not None:
+            _note_conflict(original, copy=file, kind=str(conflict_kind), device=device)
         if not is_changed:
             return file
         file.save()
@@ -70,6 +82,35 @@ def update_file(
             settle_by_hand(copy=file, device=device)
         journal.append(namespace, [(ChangeAction.UPSERT, file)], device=device)
     return file
+
+
+def _original(device: UserDevice, copy: File, file_id: UUID | None) -> File | None:
+    """The file of which another one is the conflict copy, as the device says."""
+    if file_id is None:
+        return None
+    if file_id == copy.pk:
+        raise InvalidRequest("A file is not a conflict copy of itself.")
+    original = queries.get_file(device.user, file_id, live=False)
+    if original.namespace_id != copy.namespace_id:
+        raise NotFound
+    return original
+
+
+def _note_conflict(original: File, *, copy: File, kind: str, device: UserDevice) -> None:
+    """Write the conflict of two files that are there, unless the copy is in an open one."""
+    if Conflict.objects.filter(copy=copy, settled_at__isnull=True).exists():
+        return
+    # A settled one of this copy is history that the new one takes the place of.
+    Conflict.objects.filter(copy=copy).delete()
+    Conflict.objects.create(
+        namespace_id=copy.namespace_id,
+        file=original,
+        copy=copy,
+        kind=kind,
+        file_version_id=original.current_version_id,
+        copy_version_id=copy.current_version_id,
+        device=device,
+    )
 
 
 def settle_by_hand(*, copy: File, device: UserDevice) -> None:

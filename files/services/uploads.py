@@ -33,8 +33,10 @@ from drive_project.common.errors import (
 from files import queries
 from files.idempotency import request_digest
 from files.models import (
+    ConflictKind,
     DeviceKind,
     File,
+    FileStatus,
     FileVersion,
     Folder,
     IdempotencyRecord,
@@ -81,6 +83,9 @@ class NewUpload:
     on_conflict: OnConflict | None = None
     client_modified_ns: int = 0
     executable: bool = False
+    # Of a new file that its device had made as a conflict copy: of which file, and what kind.
+    conflict_of_file_id: UUID | None = None
+    conflict_kind: ConflictKind | None = None
     op_id: str = ""
 
     def check(self) -> None:
@@ -90,6 +95,8 @@ class NewUpload:
                 raise InvalidRequest("Give file_id, or name and parent_folder_id.")
         else:
             check_name(self.name)
+        if (self.conflict_of_file_id is None) != (self.conflict_kind is None):
+            raise InvalidRequest("conflict_of_file_id and conflict_kind go together.")
         if not self.block_count <= self.size_bytes <= self.block_count * MAX_BLOCK_BYTES:
             raise InvalidRequest(
                 f"{self.size_bytes} bytes cannot be {self.block_count} blocks "
@@ -129,6 +136,8 @@ class NewUpload:
                 self.executable,
                 self.block_count,
                 [[block.block_hash, block.size_bytes] for block in self.blocks],
+                # Only where it is given: a request of before it existed stays the same.
+                *([self.conflict_of_file_id, self.conflict_kind] if self.conflict_kind else ()),
             ]
         )
 
@@ -228,7 +237,12 @@ class _Entry:
             # Its file is gone for ever, and the version with it.
             answer = (version_id and begun.get(UUID(version_id))) or UploadExpired()
             self.known[key] = record.request_digest, answer
-        wanted = {upload.file_id for upload in uploads if upload.file_id is not None}
+        wanted = {
+            file_id
+            for upload in uploads
+            for file_id in (upload.file_id, upload.conflict_of_file_id)
+            if file_id is not None
+        }
         parents = {
             upload.parent_folder_id for upload in uploads if upload.parent_folder_id is not None
         }
@@ -256,6 +270,7 @@ class _Entry:
         file = self._file_for(upload)
         if self.roles[file.namespace_id] not in WRITERS:
             raise PermissionDenied("You may only read here.")
+        self._check_original(upload, file)
         account = self.accounts.get(file.namespace.owner_id)
         if account is None:
             # It has just moved into somebody else's namespace.
@@ -274,6 +289,8 @@ class _Entry:
             device=self.device,
             executable=upload.executable,
             client_modified_ns=upload.client_modified_ns,
+            conflict_of_id=upload.conflict_of_file_id,
+            conflict_kind=upload.conflict_kind or "",
             on_conflict=upload.on_conflict or DEFAULT_ON_CONFLICT[DeviceKind(self.device.kind)],
             expires_at=timezone.now() + settings.UPLOAD_LIFETIME,
         )
@@ -312,6 +329,20 @@ class _Entry:
         if upload.file_id is not None and upload.file_id not in self.used_ids:
             file.file_id = upload.file_id
         return file
+
+    def _check_original(self, upload: NewUpload, file: File) -> None:
+        """Raises NotFound unless the file of which this is the copy is there, beside it."""
+        if upload.conflict_of_file_id is None:
+            return
+        if file.pk in self.files:
+            raise InvalidRequest("Only a new file is a conflict copy; this one is there already.")
+        original = self.files.get(upload.conflict_of_file_id)
+        if (
+            original is None
+            or original.status != FileStatus.UPLOADED
+            or original.namespace_id != file.namespace_id
+        ):
+            raise NotFound("There is no such file that this one could be the copy of.")
 
     def _write(self) -> None:
         File.objects.bulk_create(self.new_files)

@@ -71,6 +71,8 @@ class Side(Protocol):
 
     def commit(self, device: str, file: dict[str, Any], content: bytes) -> tuple[int, Any]: ...
 
+    def conflicts(self) -> list[dict[str, Any]]: ...
+
     def new_id(self) -> str: ...
 
 
@@ -92,6 +94,9 @@ class ModelSide:
             return 200, self.server.commit(device=device, content=content, **file)
         except Refusal as refusal:
             return refusal.status, refusal.document
+
+    def conflicts(self) -> list[dict[str, Any]]:
+        return list(self.server.conflicts.values())
 
     def new_id(self) -> str:
         return self.server.new_id()
@@ -125,6 +130,8 @@ class RealSide:
             name=file["name"],
             client_modified_ns=file["mtime_ns"],
             executable=file["executable"],
+            conflict_of_file_id=file["conflict_of"],
+            conflict_kind=file["conflict_kind"],
         )
         if begun.status_code != 201:
             return begun.status_code, begun.json()
@@ -133,6 +140,18 @@ class RealSide:
             uploader.send_blocks(upload["upload_id"], content)
         answer = uploader.commit(upload["upload_id"])
         return answer.status_code, answer.json()
+
+    def conflicts(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "kind": each["kind"],
+                "base_version_id": each["base_version_id"],
+                "original": each["original"]["file"]["file_id"],
+                "copy": each["copy"]["file"]["file_id"],
+                "copy_version_id": each["copy"]["file_version_id"],
+            }
+            for each in reversed(self._devices[LAPTOP].api.get("/conflicts").json()["items"])
+        ]
 
     def new_id(self) -> str:
         return str(new_id())
@@ -335,6 +354,8 @@ class Both:
             "name": "a.txt",
             "mtime_ns": 7,
             "executable": False,
+            "conflict_of": None,
+            "conflict_kind": None,
             **fields,
         }
         return self._same(lambda told: told.side.commit(device, told.there(wanted), content))
@@ -362,6 +383,13 @@ class Both:
         )
         assert status == 200, answer
         return answer
+
+    def conflicts(self) -> list[dict[str, Any]]:
+        """All that there are, the oldest first."""
+        found: list[dict[str, Any]] = self._same(
+            lambda told: (200, {"items": told.side.conflicts()})
+        )[1]["items"]
+        return found
 
     def restore(self, device: str, item: str, **fields: Any) -> tuple[int, Any]:
         """Out of the trash."""
@@ -535,6 +563,36 @@ def test_commits_in_order_and_of_the_same_content(both):
     assert both.edit(LAPTOP, file, b"two", base=both.versions[file][0], mtime_ns=9)
     assert both.items[file]["client_modified_ns"] == 8
     assert both.edit(LAPTOP, file, b"")["outcome"] == "committed"
+
+
+def test_each_conflict_is_noted_also_that_of_a_copy_which_a_device_made_itself(both):
+    file = both.write(LAPTOP, b"one")
+    base = both.versions[file][-1]
+    both.edit(PHONE, file, b"two")
+    both.edit(LAPTOP, file, b"three", base=base)
+    both.write(PHONE, b"four")
+    told = {"conflict_of": file, "conflict_kind": "edit-edit"}
+    name = "a (conflicted copy, laptop, 2001-01-01).txt"
+    made = both.write(LAPTOP, b"five", name=name, base=base, **told)
+    both.write(PHONE, b"six", name=name, **{**told, "conflict_kind": "create-create"})
+    moved = both.write(PHONE, b"seven", name="b.txt")
+    in_conflict = {"conflict_of_file_id": file, "conflict_kind": "move-create"}
+    both.update(LAPTOP, moved, name="b (conflicted copy, laptop, 2001-01-01).txt", **in_conflict)
+
+    assert [each["kind"] for each in both.conflicts()] == [
+        "edit-edit", "create-create", "edit-edit", "create-create", "move-create",
+    ]  # fmt: skip
+    assert {each["original"] for each in both.conflicts()} == {file}
+    assert both.conflicts()[2]["base_version_id"] == base
+    # The same content is no conflict; what is not there, or no file, has no copy.
+    both.write(LAPTOP, b"five", name=name, **told)
+    for wrong in (NOBODY, "root"):
+        told["conflict_of"] = in_conflict["conflict_of_file_id"] = wrong
+        assert both.commit(LAPTOP, b"x", name="c", **told)[0] == 404
+        assert code(both.update(LAPTOP, moved, name="c", **in_conflict)) == "not-found"
+    told["conflict_of"] = file
+    assert both.commit(LAPTOP, b"x", file_id=made, base=None, name="c", **told)[0] == 400
+    assert len(both.conflicts()) == 5
 
 
 def test_a_commit_on_a_stale_base_becomes_a_conflict_copy(both):

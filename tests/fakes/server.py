@@ -44,6 +44,8 @@ class FakeServer:
         self.version_facts: dict[str, dict[str, Any]] = {}
         self.answers: dict[tuple[str, str], Any] = {}
         self.requests: list[tuple[str, str]] = []
+        # By the copy: which file it is in conflict with, and why.
+        self.conflicts: dict[str, dict[str, Any]] = {}
         self.commits = 0
         self._numbers = itertools.count(100)
         self._write([self._new_folder(self.root_id, None, "")], device="server")
@@ -313,6 +315,9 @@ class FakeServer:
             other = self.child(parent_id or item["parent_folder_id"], name or item["name"])
             if other is not None and other is not item:
                 raise _name_taken(other)
+        if (original := body.get("conflict_of_file_id")) is not None:
+            self._check_original(original)
+            self._note_conflict(item, original, body["conflict_kind"], base=None)
         for field in ("executable", "client_modified_ns"):
             if body.get(field) is not None:
                 changes[field] = body[field]
@@ -406,14 +411,20 @@ class FakeServer:
         content: bytes,
         mtime_ns: int,
         executable: bool,
+        conflict_of: str | None = None,
+        conflict_kind: str | None = None,
     ) -> dict[str, Any]:
-        """Init, bytes and commit in one. Raises Refusal."""
+        """Init, bytes and commit in one. Raises Refusal.
+
+        conflict_of, conflict_kind: the device made the new file as the conflict copy of that.
+        """
+        told = (conflict_of, conflict_kind) if conflict_of and conflict_kind else None
         answer = self._once(
             device,
             op_id,
-            [file_id, base, parent_id, name, _sha256(content), mtime_ns, executable],
+            [file_id, base, parent_id, name, _sha256(content), mtime_ns, executable, told],
             lambda: self._commit(
-                device, file_id, base, parent_id, name, content, mtime_ns, executable
+                device, file_id, base, parent_id, name, content, mtime_ns, executable, told
             ),
         )
         return {**answer, "file": copy.deepcopy(self.items[answer["file_id"]])}
@@ -428,16 +439,28 @@ class FakeServer:
         content: bytes,
         mtime_ns: int,
         executable: bool,
+        told: tuple[str, str] | None,
     ) -> dict[str, Any]:
         _check_name(name)
         file = self.items.get(file_id) if file_id else None
+        if told is not None:
+            if file is not None:
+                raise Refusal(400, "invalid-request")
+            self._check_original(told[0])
         if file is None:
             if self.items.get(parent_id, {}).get("type") != "folder":
                 raise Refusal(404, "not-found")
             file = self._new_file(file_id or self.new_id(), parent_id, name)
         self.commits += 1
         upload = self._upload(content, mtime_ns, executable)
+        kind = self._kind(file, base)
         outcome, file, original = self._decide(device, upload, file, base=base, content=content)
+        if outcome == "conflict_copy" and told is not None:
+            original = told[0]
+        if told is not None and outcome != "same":
+            self._note_conflict(file, *told, base=base)
+        elif original is not None:
+            self._note_conflict(file, original, kind, base=base)
         return {
             "status": 200,
             "outcome": outcome,
@@ -446,6 +469,33 @@ class FakeServer:
             "is_conflict_copy": outcome == "conflict_copy",
             "original_file_id": original,
         }
+
+    def _check_original(self, file_id: str) -> None:
+        item = self.items.get(file_id)
+        if item is None or item["type"] != "file" or item["current_version_id"] is None:
+            raise Refusal(404, "not-found")
+
+    def _kind(self, file: dict[str, Any], base: str | None) -> str:
+        """What an upload for a file would be in conflict by."""
+        if file["current_version_id"] is None:
+            return "create-create"
+        if not self.is_live(file):
+            return "edit-delete"
+        return "create-create" if base is None else "edit-edit"
+
+    def _note_conflict(
+        self, file: dict[str, Any], original: str, kind: str, *, base: str | None
+    ) -> None:
+        self.conflicts.setdefault(
+            file["file_id"],
+            {
+                "kind": kind,
+                "base_version_id": base,
+                "original": original,
+                "copy": file["file_id"],
+                "copy_version_id": file["current_version_id"],
+            },
+        )
 
     def _upload(self, content: bytes, mtime_ns: int, executable: bool) -> dict[str, Any]:
         """What a file has of a version that it shows."""
@@ -659,7 +709,8 @@ class FakeServer:
 
     def restore_backup(self, backup: "FakeServer") -> None:
         """Become what the server was when the backup was made."""
-        for name in ("items", "contents", "journal", "versions", "version_facts", "answers"):
+        for name in ("items", "contents", "journal", "versions", "version_facts", "answers",
+                     "conflicts"):  # fmt: skip
             setattr(self, name, copy.deepcopy(getattr(backup, name)))
         self.epoch += 1
 

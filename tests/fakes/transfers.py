@@ -92,6 +92,8 @@ class FakeTransfers:
             content=content,
             mtime_ns=file.signature.mtime_ns,
             executable=file.signature.executable,
+            conflict_of=file.conflict_of,
+            conflict_kind=file.conflict_kind,
         )
         return Sent(answer, hashlib.sha256(content).hexdigest(), block_refs(parts))
 

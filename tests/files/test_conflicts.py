@@ -164,6 +164,95 @@ def test_conflicts_come_in_pages_the_newest_first(on_laptop, on_phone, report):
     problem(on_laptop.api.get("/conflicts", state="half"), 400, "invalid-request")
 
 
+# --- Copies that a device made itself ----------------------------------------------------
+
+COPY = "report (conflicted copy, laptop, 2026-11-28).txt"
+
+
+def says(file, kind="edit-edit"):
+    return {"conflict_of_file_id": file["file_id"], "conflict_kind": kind}
+
+
+def test_a_copy_that_a_device_made_itself_is_a_conflict_like_any_other(on_laptop, on_phone, report):
+    base = report["current_version_id"]
+    on_phone.edit(report, b"from the phone")
+    done = on_laptop.put(b"from the laptop", name=COPY, base_version_id=base, **says(report))
+
+    assert (done["outcome"], done["file"]["name"]) == ("committed", COPY)
+    found = only(on_phone, state="open")
+    assert (found["kind"], found["base_version_id"]) == ("edit-edit", base)
+    assert found["original"]["file"]["file_id"] == report["file_id"]
+    assert (found["original"]["device"], found["copy"]["device"]) == ("phone", "laptop")
+    assert on_phone.read(found["copy"]["file"]["file_id"]) == b"from the laptop"
+
+    assert settle(on_phone, found, "mine").status_code == 200
+    assert on_phone.names() == ["report.txt"]
+    assert on_phone.read(report["file_id"]) == b"from the laptop"
+
+
+def test_its_own_word_counts_also_where_the_name_of_the_copy_is_taken(on_laptop, report):
+    on_laptop.put(b"in the way", name=COPY)
+    done = on_laptop.put(b"from the laptop", name=COPY, **says(report, "create-create"))
+
+    assert (done["outcome"], done["original_file_id"]) == ("conflict_copy", report["file_id"])
+    found = only(on_laptop)
+    assert found["kind"] == "create-create"
+    assert found["original"]["file"]["file_id"] == report["file_id"]
+
+
+def test_a_file_that_got_the_name_of_a_copy_is_in_conflict_from_then_on(
+    on_laptop, on_phone, report
+):
+    other = on_laptop.put(b"moved here", name="other.txt")["file"]
+    body = {"name": COPY, **says(report, "move-create")}
+    moved = on_laptop.api.patch(f"/files/{other['file_id']}", body, if_match=other["rev"])
+    assert moved.status_code == 200, moved.content
+
+    found = only(on_phone, state="open")
+    assert (found["kind"], found["base_version_id"]) == ("move-create", None)
+    assert found["copy"]["file"]["file_id"] == other["file_id"]
+    # Said again, it is the same one; settled, and said again, it is a new one.
+    again = on_laptop.api.patch(
+        f"/files/{other['file_id']}", {"executable": True, **says(report, "move-move-dest")},
+        if_match=moved.json()["rev"],
+    )  # fmt: skip
+    assert only(on_phone)["conflict_id"] == found["conflict_id"]
+    assert settle(on_phone, only(on_phone), "both").status_code == 200
+    again = on_laptop.file(other["file_id"])
+    on_laptop.api.patch(f"/files/{other['file_id']}", body, if_match=again["rev"])
+    assert only(on_phone, state="open")["conflict_id"] != found["conflict_id"]
+
+
+def test_what_a_file_is_the_copy_of_must_be_there_for_its_owner(on_laptop, mallory, report):
+    theirs = Uploader(new_device(mallory, "theirs")).put(b"secret", name="a")["file"]
+    own = on_laptop.put(b"mine", name="mine.txt")["file"]
+    for file_id in (theirs["file_id"], str(uuid4())):
+        wanted = {"conflict_of_file_id": file_id, "conflict_kind": "edit-edit"}
+        problem(on_laptop.init(b"copy", name=COPY, **wanted), 404, "not-found")
+        patch = on_laptop.api.patch(f"/files/{own['file_id']}", wanted, if_match=own["rev"])
+        problem(patch, 404, "not-found")
+
+    problem(on_laptop.init(b"x", name=COPY, conflict_kind="edit-edit"), 400, "invalid-request")
+    problem(
+        on_laptop.init(b"x", file_id=own["file_id"], base_version_id=None, **says(report)),
+        400,
+        "invalid-request",
+    )
+    itself = on_laptop.api.patch(f"/files/{own['file_id']}", says(own), if_match=own["rev"])
+    problem(itself, 400, "invalid-request")
+    assert not Conflict.objects.exists()
+
+
+def test_a_copy_is_kept_also_where_its_original_goes_for_ever_before_the_commit(on_laptop, report):
+    upload_id = on_laptop.begin(b"from the laptop", name=COPY, **says(report))
+    on_laptop.api.delete(f"/files/{report['file_id']}", if_match=report["rev"])
+    on_laptop.api.delete(f"/trash/{report['file_id']}")
+
+    assert on_laptop.commit(upload_id).json()["outcome"] == "committed"
+    assert on_laptop.names() == [COPY]
+    assert conflicts(on_laptop) == []
+
+
 # --- When it is open --------------------------------------------------------------------
 
 

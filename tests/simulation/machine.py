@@ -106,6 +106,8 @@ class SimulatedTransfers:
             "name": file.name,
             "mtime_ns": file.signature.mtime_ns,
             "executable": file.signature.executable,
+            "conflict_of": file.conflict_of,
+            "conflict_kind": file.conflict_kind,
         }
         hashes = [name_of(each) for each in blocks]
         missing = machine.call("init", lambda: server.begin(machine.name, wanted, hashes))

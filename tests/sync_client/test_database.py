@@ -22,6 +22,7 @@ def test_records_of_the_first_schema_are_kept(tmp_path: pathlib.Path):
         old.execute("ALTER TABLE remote DROP COLUMN is_damaged")
         old.execute("DROP INDEX local_rules")
         old.execute("DROP INDEX local_marked")
+        old.execute("DROP TABLE copies")
         old.execute("PRAGMA user_version = 1")
     old.close()
 
@@ -40,6 +41,7 @@ def test_an_upgraded_record_is_as_a_new_one(tmp_path: pathlib.Path):
         old.execute("ALTER TABLE remote DROP COLUMN is_damaged")
         old.execute("DROP INDEX local_rules")
         old.execute("DROP INDEX local_marked")
+        old.execute("DROP TABLE copies")
         old.execute("PRAGMA user_version = 1")
     old.close()
     upgraded = Database(path)
@@ -56,6 +58,6 @@ def test_an_upgraded_record_is_as_a_new_one(tmp_path: pathlib.Path):
 
     assert columns(upgraded) == columns(new)
     assert indexes(upgraded) == indexes(new)
-    assert database.SCHEMA_VERSION == 4
+    assert database.SCHEMA_VERSION == 5
     upgraded.close()
     new.close()

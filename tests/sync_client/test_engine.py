@@ -15,7 +15,7 @@ import pytest
 
 from sync_client.errors import ApiProblem, MustStop, RootMissing, Transient
 from sync_client.pending import status_in
-from sync_client.ports import STAGING
+from sync_client.ports import STAGING, Displaced, Path
 from tests.fakes.server import FakeApi, FakeServer
 from tests.sync_client.devices import Device, settle
 
@@ -387,6 +387,18 @@ def both(laptop: Device, phone: Device) -> None:
     settle(laptop, phone)
 
 
+def in_conflict(server: FakeServer) -> list[tuple[str, str, str]]:
+    """What the server lists: the kind, the name of the original and that of the copy."""
+    return [
+        (
+            each["kind"],
+            server.items[each["original"]]["name"],
+            re.sub(r"\d{4}-\d\d-\d\d", "DAY", server.items[each["copy"]]["name"]),
+        )
+        for each in server.conflicts.values()
+    ]
+
+
 def test_create_create_with_other_content_keeps_both(laptop: Device, phone: Device):
     (laptop.root / "note.txt").write_text("laptop")
     (phone.root / "note.txt").write_text("phone!")
@@ -521,7 +533,7 @@ def test_a_deleted_folder_keeps_what_its_deleter_had_not_seen(laptop: Device, ph
     assert laptop.tree() == phone.tree() == {("dying",): None, ("dying", "new"): b"new"}
 
 
-def test_move_create_keeps_both(laptop: Device, phone: Device):
+def test_move_create_keeps_both(laptop: Device, phone: Device, server: FakeServer):
     (laptop.root / "a").write_text("moved")
     settle(laptop, phone)
     (laptop.root / "b").write_text("created")
@@ -530,6 +542,50 @@ def test_move_create_keeps_both(laptop: Device, phone: Device):
     assert laptop.tree() == phone.tree()
     assert laptop.tree()[("b",)] == b"created"
     assert sorted(laptop.tree().values(), key=str) == [b"created", b"moved"]
+    assert in_conflict(server) == [("move-create", "b", "b (conflicted copy, phone, DAY)")]
+
+
+def test_a_copy_whose_original_is_gone_for_ever_is_a_file_like_any_other(
+    laptop: Device, phone: Device, server: FakeServer
+):
+    (laptop.root / "a").write_text("moved")
+    settle(laptop, phone)
+    (laptop.root / "b").write_text("created")
+    laptop.sync()
+    (phone.root / "a").rename(phone.root / "b")
+
+    def forget(where: str) -> None:
+        if where == "before /batch" and (created := server.find("b")) is not None:
+            del server.items[created["file_id"]]
+
+    phone.fault = forget
+    phone.sync()
+    phone.fault = lambda where: None
+    settle(phone)
+    assert [path[-1][:19] for path in server.tree()] == ["b (conflicted copy,"]
+    assert in_conflict(server) == []
+
+
+def test_an_edit_in_the_moment_of_a_download_is_in_conflict_with_it(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    base = server.put("a", content=b"first")["current_version_id"]
+    settle(laptop)
+    server.put("a", content=b"from the web")
+    exchange = laptop.fs.exchange
+
+    def edited_before(staged: str, path: Path) -> Displaced:
+        (laptop.root / "a").write_bytes(b"from here")
+        return exchange(staged, path)
+
+    monkeypatch.setattr(laptop.fs, "exchange", edited_before)
+    laptop.sync()
+    monkeypatch.undo()
+    settle(laptop)
+
+    assert in_conflict(server) == [("edit-edit", "a", "a (conflicted copy, laptop, DAY)")]
+    assert [each["base_version_id"] for each in server.conflicts.values()] == [base]
+    assert laptop.tree() == server.tree()
 
 
 def test_move_move_source_follows_the_first(laptop: Device, phone: Device):
@@ -541,7 +597,7 @@ def test_move_move_source_follows_the_first(laptop: Device, phone: Device):
     assert laptop.tree() == phone.tree() == {("laptop",): b"x"}
 
 
-def test_move_move_dest_keeps_both(laptop: Device, phone: Device):
+def test_move_move_dest_keeps_both(laptop: Device, phone: Device, server: FakeServer):
     for name in ("one", "two"):
         (laptop.root / name).write_text(name)
     settle(laptop, phone)
@@ -551,6 +607,9 @@ def test_move_move_dest_keeps_both(laptop: Device, phone: Device):
     assert laptop.tree() == phone.tree()
     assert laptop.tree()[("target",)] == b"one"
     assert sorted(laptop.tree().values(), key=str) == [b"one", b"two"]
+    assert in_conflict(server) == [
+        ("move-move-dest", "target", "target (conflicted copy, phone, DAY)")
+    ]
 
 
 def test_move_move_cycle_undoes_the_second(laptop: Device, phone: Device):
