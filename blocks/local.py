@@ -15,6 +15,7 @@ from blocks.service import (
     RecordedVersion,
     RefreshedUpload,
     Settlement,
+    SpaceUsed,
     UploadReport,
     VersionCopy,
     VersionRange,
@@ -76,6 +77,10 @@ class LocalBlockService:
     @outside_transactions
     def stats(self) -> BlockStats:
         return statistics.stats()
+
+    @outside_transactions
+    def space_used(self, *, namespaces: Sequence[UUID]) -> SpaceUsed:
+        return statistics.space_used(namespaces)
 
     @outside_transactions
     def recorded_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:

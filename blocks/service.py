@@ -287,6 +287,18 @@ class BlockStats:
     last_collection: LastCollection | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SpaceUsed:
+    """What the committed versions of some namespaces hold, in bytes.
+
+    referenced_bytes: every version's blocks counted each time; distinct_bytes: each block
+    once, whoever else may have it.
+    """
+
+    referenced_bytes: int
+    distinct_bytes: int
+
+
 class BlockService(Protocol):
     """In-process (`blocks.local`) or over gRPC. Errors are those of common.errors."""
 
@@ -362,6 +374,9 @@ class BlockService(Protocol):
 
     def stats(self) -> BlockStats:
         """Numbers for the dashboard."""
+
+    def space_used(self, *, namespaces: Sequence[UUID]) -> SpaceUsed:
+        """What these namespaces hold. Its cost grows with their versions' lists."""
 
     def recorded_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:
         """The next versions that are recorded and not released, in order of their ids.

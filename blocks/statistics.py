@@ -1,6 +1,8 @@
 """Numbers for the dashboard."""
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Count, Sum
 
@@ -14,7 +16,7 @@ from blocks.models import (
     ListState,
     StoredObject,
 )
-from blocks.service import BlockStats, LastCollection
+from blocks.service import BlockStats, LastCollection, SpaceUsed
 
 
 def stats() -> BlockStats:
@@ -39,6 +41,21 @@ def stats() -> BlockStats:
         last_collection=None
         if last is None
         else LastCollection(last.finished_at, last.deleted_object_count, last.freed_bytes),
+    )
+
+
+def space_used(namespaces: Sequence[UUID]) -> SpaceUsed:
+    """See `BlockService.space_used`."""
+    rows = FileVersionBlock.objects.filter(
+        file_version__namespace_id__in=namespaces, file_version__state=ListState.COMMITTED
+    )
+    return SpaceUsed(
+        referenced_bytes=_sum(rows.aggregate(size_bytes=Sum("size_bytes"))),
+        distinct_bytes=_sum(
+            Block.objects.filter(pk__in=rows.values("block_hash")).aggregate(
+                size_bytes=Sum("size_bytes")
+            )
+        ),
     )
 
 

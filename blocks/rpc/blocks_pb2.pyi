@@ -403,6 +403,20 @@ class BlockStats(_message.Message):
     last_collection: LastCollection
     def __init__(self, block_count: _Optional[int] = ..., referenced_bytes: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., object_count: _Optional[int] = ..., object_bytes: _Optional[int] = ..., reclaimable_bytes: _Optional[int] = ..., open_upload_count: _Optional[int] = ..., damaged_count: _Optional[int] = ..., last_collection: _Optional[_Union[LastCollection, _Mapping]] = ...) -> None: ...
 
+class GetSpaceUsedRequest(_message.Message):
+    __slots__ = ("namespaces",)
+    NAMESPACES_FIELD_NUMBER: _ClassVar[int]
+    namespaces: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, namespaces: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class SpaceUsed(_message.Message):
+    __slots__ = ("referenced_bytes", "distinct_bytes")
+    REFERENCED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DISTINCT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    referenced_bytes: int
+    distinct_bytes: int
+    def __init__(self, referenced_bytes: _Optional[int] = ..., distinct_bytes: _Optional[int] = ...) -> None: ...
+
 class RecordedVersion(_message.Message):
     __slots__ = ("file_version_id", "state", "file_id", "namespace_id", "block_count", "size_bytes", "blocks_digest", "damaged_count")
     FILE_VERSION_ID_FIELD_NUMBER: _ClassVar[int]

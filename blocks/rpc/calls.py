@@ -172,6 +172,9 @@ READ_VERSION = Call(
     "It only reads.",
 )
 STATS = Call("Stats", BlockService.stats, timedelta(seconds=60), "It only reads.")
+GET_SPACE_USED = Call(
+    "GetSpaceUsed", BlockService.space_used, timedelta(seconds=60), "It only reads."
+)
 LIST_RECORDED_IDS = Call(
     "ListRecordedIds", BlockService.recorded_ids, timedelta(seconds=60), "It only reads."
 )

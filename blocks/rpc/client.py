@@ -32,6 +32,7 @@ from blocks.service import (
     RecordedVersion,
     RefreshedUpload,
     Settlement,
+    SpaceUsed,
     UploadReport,
     VersionCopy,
     VersionRange,
@@ -265,6 +266,10 @@ class RemoteBlockService:
     @outside_transactions
     def stats(self) -> BlockStats:
         return self._ask(calls.STATS)
+
+    @outside_transactions
+    def space_used(self, *, namespaces: Sequence[UUID]) -> SpaceUsed:
+        return self._ask(calls.GET_SPACE_USED, namespaces=namespaces)
 
     @outside_transactions
     def recorded_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:

@@ -7,6 +7,7 @@ listings: the children of a folder, the trash
 changes: the journal since a cursor, snapshots, digests
 activity: the journal as people read it
 conflicts: which there are and what they say
+storage: what a person's storage is filled with
 holders: which devices have a file's current content
 """
 
@@ -60,6 +61,7 @@ from files.queries.conflicts import (
 from files.queries.holders import Holder, Holders, Holding, holders_of
 from files.queries.listings import Children, Sort, Trash, TrashedItem, children, trash
 from files.queries.names import free_name, item_named, items_named, taken_ids
+from files.queries.storage import StorageParts, storage_parts
 
 __all__ = [
     "Activity",
@@ -78,6 +80,7 @@ __all__ = [
     "SnapshotPlace",
     "Sort",
     "Standing",
+    "StorageParts",
     "Trash",
     "TrashedItem",
     "What",
@@ -114,6 +117,7 @@ __all__ = [
     "standings",
     "state_of_conflict",
     "storage_of",
+    "storage_parts",
     "taken_ids",
     "trash",
     "tree_digest",

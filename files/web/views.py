@@ -217,6 +217,7 @@ def account(request: DeviceRequest) -> HttpResponse:
         "web/account.html",
         "account",
         form=form,
+        parts=queries.storage_parts(storage),
         is_saved=request.GET.get("saved") == "versions" and not form.is_bound,
         trash_days=settings.TRASH_RETENTION // timedelta(days=1),
     )

@@ -865,6 +865,19 @@ def test_the_numbers_of_the_dashboard(laptop: Device, phone: Device) -> None:
     assert stats.last_collection is None
 
 
+def test_the_space_of_some_namespaces_counts_each_block_once(laptop: Device, phone: Device) -> None:
+    first = laptop.upload(BIG)
+    laptop.upload([*BIG[:1], *SMALL])
+    phone.begin(phone.version(SMALL))
+    laptop.settle(laptop.upload(BIG[1:]), is_committed=False)
+
+    used = laptop.service.space_used(namespaces=[first.namespace_id])
+    assert used.distinct_bytes == sum(map(len, [*BIG, *SMALL]))
+    assert used.referenced_bytes == used.distinct_bytes + len(BIG[0])
+    nothing = laptop.service.space_used(namespaces=[new_id()])
+    assert (nothing.referenced_bytes, nothing.distinct_bytes) == (0, 0)
+
+
 def test_what_is_recorded_can_be_compared(laptop: Device, phone: Device) -> None:
     service = laptop.service
     committed, open_one, released = laptop.upload(BIG), phone.version(SMALL), laptop.upload(BIG[:1])

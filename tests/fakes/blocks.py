@@ -36,6 +36,7 @@ from blocks.service import (
     Settlement,
     SignedRequest,
     Source,
+    SpaceUsed,
     UploadReport,
     Verdict,
     VersionCopy,
@@ -328,6 +329,18 @@ class FakeBlockService(Ledger):
                 known.state == RecordedState.OPEN for known in self.lists.values()
             ),
             damaged_count=len(self.damaged),
+        )
+
+    def space_used(self, *, namespaces: Sequence[UUID]) -> SpaceUsed:
+        claims = [
+            row.claim
+            for known in self.lists.values()
+            if known.state == RecordedState.COMMITTED and known.namespace_id in namespaces
+            for row in known.rows.values()
+        ]
+        return SpaceUsed(
+            referenced_bytes=sum(claim.size_bytes for claim in claims),
+            distinct_bytes=sum(claim.size_bytes for claim in set(claims)),
         )
 
     def recorded_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:

@@ -18,6 +18,7 @@ from files.services.folders import create_folder
 from files.web import icons
 from files.web.accounts import browser_name
 from tests.files.trees import put_file
+from tests.files.uploading import Uploader
 from tests.people import PASSWORD
 
 PAGES = ["/", "/trash", "/activity", "/devices", "/account"]
@@ -341,3 +342,21 @@ def test_a_strangers_activity_is_not_there(browser, mallory, alice, laptop):
     assert sentences(tab.get("/activity")) == []
     assert sentences(tab.get(f"/activity?device={laptop.pk}")) == []
     assert tab.get(f"/activity?folder={album.pk}").status_code == 404
+
+
+def test_the_account_tells_what_fills_its_storage(browser, alice, laptop):
+    root, on_laptop = queries.own_root(alice), Uploader(laptop)
+    block = bytes(range(256)) * 1_000
+    file = on_laptop.put(block, name="a.bin")["file"]
+    on_laptop.edit(file, block + b"more")
+    on_laptop.put(block, name="again.bin")
+    album = new_folder(laptop, "Album")
+    on_laptop.put(b"x" * 1_000, name="b.bin", parent_folder_id=str(album.pk))
+    on_laptop.put(b"y" * 500, name="c.bin", parent_folder_id=str(root.pk))
+    delete_folder(device=laptop, folder_id=album.pk, rev=album.rev)
+
+    text = browser(alice).get("/account").content.decode()
+    parts = [int(found.replace(",", "")) for found in re.findall(r'title="([\d,]+) bytes"', text)]
+    # After the sum: what is shown, older versions, the trash, what is stored once for two.
+    assert parts[-4:] == [2 * 256_000 + 4 + 500, 256_000, 1_000, 256_000]
+    assert parts[-5] == sum(parts[-4:-1])
