@@ -392,6 +392,13 @@ SCRUB_BYTES_PER_SECOND = env.integer(
     minimum=1,
     meaning="How fast the daily check of stored objects reads.",
 )
+# 100 bytes of headers and less than 2 KB of memory each while somebody downloads.
+ZIP_MAX_ENTRIES = env.integer(
+    "ZIP_MAX_ENTRIES",
+    default=50_000,
+    minimum=1,
+    meaning="Files and folders that one download as a ZIP may have at most.",
+)
 TRASH_RETENTION = timedelta(
     days=env.integer("TRASH_DAYS", default=30, meaning="Days until trashed items are deleted.")
 )

@@ -25,7 +25,7 @@ from files.web.rows import linked_row_of
 ROWS = 200
 
 
-def _public(page: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+def public(page: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """No search engine keeps it, no cache, and the secret in its address goes nowhere else."""
 
     @wraps(page)
@@ -43,7 +43,7 @@ def _public(page: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponse
 
 
 @require_safe
-@_public
+@public
 def link(request: HttpRequest, token: str) -> HttpResponse:
     """GET /s/TOKEN: the file, or the list of the folder."""
     opened = links.open_link(token)
@@ -57,7 +57,7 @@ def link(request: HttpRequest, token: str) -> HttpResponse:
 
 
 @require_safe
-@_public
+@public
 def link_folder(request: HttpRequest, token: str, folder_id: UUID) -> HttpResponse:
     """GET /s/TOKEN/folders/ID: a folder below the linked one."""
     return _folder(request, token, folder_id)
@@ -91,7 +91,7 @@ def _path_below(top: Folder, folder: Folder) -> list[Folder]:
 
 
 @require_safe
-@_public
+@public
 def link_file(request: HttpRequest, token: str, file_id: UUID) -> HttpResponseBase:
     """GET /s/TOKEN/files/ID: the content, as an attachment."""
     opened, file = links.open_linked_file(token, file_id)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from files.web import shared, views
+from files.web import downloads, shared, views
 
 app_name = "web"
 urlpatterns = [
@@ -12,8 +12,11 @@ urlpatterns = [
     path("devices", views.devices_page, name="devices"),
     path("activity", views.activity, name="activity"),
     path("account", views.account, name="account"),
+    path("zip", downloads.selection, name="zip"),
     path("icons.svg", views.sprite, name="icons"),
     path("s/<str:token>", shared.link, name="link"),
     path("s/<str:token>/folders/<uuid:folder_id>", shared.link_folder, name="link-folder"),
+    path("s/<str:token>/zip", downloads.link, name="link-zip"),
+    path("s/<str:token>/folders/<uuid:folder_id>/zip", downloads.link, name="link-folder-zip"),
     path("s/<str:token>/files/<uuid:file_id>", shared.link_file, name="link-file"),
 ]

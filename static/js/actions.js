@@ -145,13 +145,21 @@ export class Actions {
     if (failed.length > 0) throw failed[0];
   }
 
+  /** A file as it is; a folder, or several items, as one ZIP. */
   download(items) {
-    for (const item of items) {
-      const link = make("a", { href: hrefOf(item), download: "" });
-      document.body.append(link);
-      link.click();
-      link.remove();
+    if (items.length === 1 && items[0].type === "file") {
+      make("a", { href: hrefOf(items[0]), download: "" }).click();
+      return;
     }
+    const fields = {
+      csrfmiddlewaretoken: document.querySelector("meta[name=csrf-token]").content,
+      ids: items.map(({ id }) => id).join(),
+    };
+    const inputs = Object.entries(fields).map(([name, value]) => make("input", { type: "hidden", name, value }));
+    const form = make("form", { method: "post", action: "/zip" }, ...inputs);
+    document.body.append(form);
+    form.submit();
+    form.remove();
   }
 
   /** One operation for each item; says what was done, with a way back, and what was refused. */

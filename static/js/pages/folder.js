@@ -34,7 +34,7 @@ const isFile = ({ type }) => type === "file";
 const areFiles = (items) => items.every(isFile);
 
 const keys = offer(list, [
-  { label: "Download", icon: "download", key: "d", bar: true, when: areFiles, run: (items) => actions.download(items) },
+  { label: "Download", icon: "download", key: "d", bar: true, run: (items) => actions.download(items) },
   { label: "Share by link…", icon: "share-2", key: "s", when: isOne, run: ([item]) => openShare(item) },
   null,
   { label: "Rename", icon: "pencil", key: "F2", when: isOne, run: ([item]) => actions.rename(item) },
