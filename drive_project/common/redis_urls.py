@@ -5,6 +5,7 @@
     redis+cluster://[USER:PASSWORD@]HOST[:PORT][,HOST[:PORT]…]
 
 User and password are those of the Redis servers; percent-encode what a URL cannot carry.
+Sentinels and clusters are spoken to without TLS: a URL that asks for it is refused.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 SINGLE_SCHEMES = frozenset({"redis", "rediss", "unix"})
 SENTINEL_SCHEME = "redis+sentinel"
 CLUSTER_SCHEME = "redis+cluster"
+# What one would write for TLS, and what is there instead.
+WITHOUT_TLS = {f"rediss+{kind}": f"redis+{kind}" for kind in ("sentinel", "cluster")}
 SENTINEL_PORT = 26379
 CLUSTER_PORT = 6379
 FORMS = "redis://HOST/DB, unix:///SOCKET, redis+sentinel://HOST:PORT,HOST:PORT/SERVICE"
@@ -61,6 +64,12 @@ def place_of(url: str) -> RedisPlace:
         if parts.path.strip("/") or parts.query:
             raise ValueError("a cluster has no databases and no options; end after its hosts")
         return ClusterRedis(_hosts(parts, CLUSTER_PORT), _credentials(parts))
+    if parts.scheme in WITHOUT_TLS:
+        raise ValueError(
+            "TLS to Sentinels or to a cluster is not supported. Name one server (rediss://HOST), "
+            f"or use {WITHOUT_TLS[parts.scheme]}:// within a network that encrypts by itself, "
+            "such as WireGuard"
+        )
     raise ValueError(f"{parts.scheme or 'nothing'!r} is no known scheme (use {FORMS})")
 
 
@@ -124,6 +133,9 @@ def celery_settings(url: str) -> tuple[str, dict[str, Any]]:
             # Its scheme for a socket is its own.
             if url.startswith("unix://"):
                 return "redis+socket://" + url.removeprefix("unix://"), {}
+            # Celery alone would take any certificate if it is not told to look at it.
+            if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
+                url += ("&" if urlsplit(url).query else "?") + "ssl_cert_reqs=required"
             return url, {}
         case SentinelRedis(hosts, service, db, credentials, sentinel_credentials):
             userinfo = ":".join(

@@ -1,7 +1,11 @@
 """What a Redis URL means, and what is said where it means nothing."""
 
+import ssl
+
 import pytest
+import redis
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Connection
 
 from drive_project import env
 from drive_project.common.redis_urls import (
@@ -50,6 +54,25 @@ def test_celery_and_the_channel_layer_are_told_the_same():
     assert channel_host(SENTINELS)["sentinels"] == [("one", 1), ("two", 26379), ("::1", 3)]
 
 
+@pytest.mark.parametrize(
+    ("url", "checks"),
+    [
+        ("rediss://:secret@host:1/2", True),
+        ("rediss://host/0?ssl_ca_certs=/etc/ca.pem", True),
+        # As somebody wishes who says so.
+        ("rediss://host/0?ssl_cert_reqs=none", False),
+    ],
+)
+def test_celery_looks_at_certificates_like_everybody_else(url, checks):
+    with Connection(celery_settings(url)[0]) as broker:
+        assert isinstance(broker.ssl, dict)
+        expected = ssl.CERT_REQUIRED if checks else ssl.CERT_NONE
+        assert broker.ssl["ssl_cert_reqs"] == expected
+    with redis.Redis.from_url(url) as client:
+        reqs = client.connection_pool.connection_kwargs.get("ssl_cert_reqs", "required")
+        assert (reqs == "required") is checks
+
+
 def test_a_cluster():
     assert place_of("redis+cluster://:secret@one,two:7000") == ClusterRedis(
         hosts=(("one", 6379), ("two", 7000)), credentials={"password": "secret"}
@@ -67,6 +90,8 @@ def test_a_cluster():
         ("redis+sentinel://one,,two/drive", "HOST:PORT"),
         ("redis+sentinel://one:0/drive", "HOST:PORT"),
         ("redis+sentinel://one/drive?db=1", "option"),
+        ("rediss+sentinel://one/drive", "TLS to Sentinels.*WireGuard"),
+        ("rediss+cluster://one", "TLS .*redis\\+cluster://"),
         ("redis+cluster://", "HOST:PORT"),
         ("redis+cluster://one/1", "no databases"),
     ],
