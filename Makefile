@@ -59,7 +59,8 @@ check: environment-dev ## Format, lint, types, import rules, generated files: wh
 .PHONY: soak
 soak: environment-dev ## Long runs on PostgreSQL and S3: thousands of commits beside a collector (half an hour)
 	DRIVE_TEST_DATABASE=postgres DRIVE_SOAK=full $(RUN) -m pytest tests/files/test_soak.py \
-		tests/drive_project/test_kill.py tests/journeys/test_outages.py -o log_cli=true -o log_cli_level=WARNING
+		tests/drive_project/test_kill.py tests/journeys/test_outages.py \
+		tests/notifications/test_outages.py -o log_cli=true -o log_cli_level=WARNING
 	DRIVE_EXAMPLES=100000 $(RUN) -m pytest tests/sync_client/test_planner.py
 	$(RUN) -m tests.simulation --seeds 1000000 --steps 1000000
 

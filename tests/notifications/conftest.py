@@ -21,10 +21,12 @@ from django.db import connections
 from django.db.models import F
 from websockets.sync.client import ClientConnection, connect
 
+from files import events
 from files.models import Change, Membership, Namespace, UserDevice
 from tests.notifications.served import PATIENT
 from tests.people import Api, token_of
 from tests.services import dies_with_parent, free_port
+from tests.services.redis import PrivateRedis
 
 # The promise to a person: another device wakes within a second.
 PROMISED_SECONDS = 1.0
@@ -52,20 +54,30 @@ class Server:
         web = ["-m", "tests.notifications.served", address]
         self.log = log
         self.address = address
-        self._is_killed = False
         self.url = f"http://{address}"
-        with log.open("wb") as output:
+        self._command = [
+            sys.executable,
+            *(["manage.py", "run_notifications"] if is_apart else web),
+        ]
+        self._environment = {
+            **os.environ,
+            "DATABASE_URL": database_url("default"),
+            "BLOCKS_DATABASE_URL": database_url("blocks"),
+            "REDIS_URL": redis_url,
+            "EVENTS_REDIS_URL": events_url,
+            "NOTIFICATIONS_BIND": address,
+        }
+        log.unlink(missing_ok=True)
+        self.start()
+
+    def start(self) -> None:
+        """Start it, also after it was killed, and wait until it answers."""
+        self._is_killed = False
+        with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, *(["manage.py", "run_notifications"] if is_apart else web)],
+                self._command,
                 cwd=settings.BASE_DIR,
-                env={
-                    **os.environ,
-                    "DATABASE_URL": database_url("default"),
-                    "BLOCKS_DATABASE_URL": database_url("blocks"),
-                    "REDIS_URL": redis_url,
-                    "EVENTS_REDIS_URL": events_url,
-                    "NOTIFICATIONS_BIND": address,
-                },
+                env=self._environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=dies_with_parent(),
@@ -79,7 +91,9 @@ class Server:
             except httpx.TransportError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     self.kill()
-                    raise AssertionError(f"The server does not start:\n{log.read_text()}") from None
+                    raise AssertionError(
+                        f"The server does not start:\n{self.log.read_text()}"
+                    ) from None
                 time.sleep(0.05)
 
     def stop(self) -> None:
@@ -175,6 +189,14 @@ def until(condition: Callable[[], object], *, within: float = 5) -> None:
         time.sleep(0.01)
 
 
+def let_go_of_the_database(work: Callable[[], object]) -> None:
+    """Do something on a thread that stays: its connections would outlive the test."""
+    try:
+        work()
+    finally:
+        connections.close_all()
+
+
 StartServer = Callable[..., AbstractContextManager[Server]]
 
 
@@ -204,6 +226,25 @@ def _server(start_server: StartServer) -> Iterator[Server]:
 def server(_server: Server, transactional_db: None) -> Server:
     """A running server that sees what the test has committed."""
     return _server
+
+
+@pytest.fixture
+def redis() -> Iterator[PrivateRedis]:
+    """A Redis that the test may stop."""
+    with PrivateRedis() as private:
+        yield private
+
+
+@pytest.fixture
+def fragile_server(
+    start_server: StartServer, redis: PrivateRedis, transactional_db: None, settings: Any
+) -> Iterator[Server]:
+    """A server on that Redis; the test's own process uses the same."""
+    settings.REDIS_URL = settings.EVENTS_REDIS_URL = redis.url
+    events._client.cache_clear()
+    with start_server(redis.url, "fragile-server") as server:
+        yield server
+    events._client.cache_clear()
 
 
 @pytest.fixture

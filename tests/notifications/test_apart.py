@@ -6,6 +6,16 @@ import sys
 
 import pytest
 from django.conf import settings as django_settings
+from django.test import Client
+
+from files.events import online_devices
+from tests.notifications.conftest import until
+
+
+def browser(user):
+    client = Client()
+    client.force_login(user)
+    return client
 
 
 @pytest.fixture
@@ -19,12 +29,30 @@ def two_processes(start_server, settings, transactional_db):
 
 
 def test_devices_wait_at_any_process_and_move_between_them(
-    two_processes, phone, laptop, cursor, new_folder
+    two_processes, alice, bob, phone, laptop, api, cursor, new_folder
 ):
+    """There is no stickiness: each connection of a device may come to another process."""
     first, second = two_processes
+    poll_of_phone = second.waiting(phone, cursor=cursor, timeout=60)
+    until(lambda: online_devices([phone.pk]), within=20)
     with first.socket(phone) as socket:
-        socket.hear()
+        socket.hear(within=20)
+        # The newer connection replaces the older, wherever that one is.
+        replaced = poll_of_phone.answer(within=20).json()
+        assert (replaced["result"], replaced["retry_after_seconds"]) == ("timeout", 5)
+
         poll = second.waiting(laptop, cursor=cursor, timeout=60)
+        until(lambda: online_devices([laptop.pk]), within=20)
+        # Who is online is known everywhere, for a person and for the staff.
+        listed = api(laptop).get("/devices").json()["items"]
+        assert all(device["is_online"] for device in listed if device["name"] != "Browser")
+        page = browser(alice).get("/devices").content.decode()
+        assert page.count("Online now") == 2
+        bob.is_staff = bob.is_superuser = True
+        bob.save()
+        numbers = browser(bob).get("/dashboard/").content.decode()
+        assert '<dt>Online</dt><dd class="number">2</dd>' in numbers
+
         new_folder()
         assert socket.hear(within=20)["seq"] == 2
         assert poll.answer(within=20).json()["result"] == "changes"
@@ -37,6 +65,8 @@ def test_devices_wait_at_any_process_and_move_between_them(
             assert list(moved.hear(within=20)["heads"].values()) == [3]
             new_folder("After")
             assert moved.hear(within=20)["seq"] == 4
+    # And who has gone is not taken for online.
+    until(lambda: not online_devices([phone.pk]), within=20)
 
 
 def test_there_is_nothing_else(start_server, settings, transactional_db):

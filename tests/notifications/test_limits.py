@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import threading
+from functools import partial
 
 import pytest
+from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 
 from files.events import Changed
 from files.models import Namespace
-from notifications import connections
+from files.services.devices import revoke_device
+from notifications import connections, dispatch
 from notifications.consumers import MAX_MESSAGE_BYTES, Allowance, DeviceSocket
 from notifications.dispatch import CROWD, dispatcher
+from tests.notifications.conftest import let_go_of_the_database
 from tests.people import new_device, token_of
 
 
@@ -37,8 +42,8 @@ def socket_of(device):
     return WebsocketCommunicator(DeviceSocket(), "/ws/notifications", headers)
 
 
-async def closed(socket):
-    message = await socket.receive_output()
+async def closed(socket, *, within=1):
+    message = await socket.receive_output(within)
     assert message["type"] == "websocket.close"
     return message["code"]
 
@@ -108,6 +113,47 @@ async def test_every_socket_that_waits_is_told_by_one_question(
         assert told == {"type": "changed", "namespace_id": str(root), "seq": 4}
         await socket.disconnect()
     assert questions == ["members_of"]
+
+
+async def test_who_is_no_member_any_more_when_the_push_is_made_hears_nothing(
+    service, root, laptop, stranger
+):
+    """Both have known the namespace; what the connection knows gives no right to it."""
+    sockets = [socket_of(device) for device in (laptop, stranger)]
+    for socket in sockets:
+        await socket.connect()
+        await socket.receive_json_from(10)
+    for details in service.connections:
+        details.learn({root: 1})
+    await service.deliver([Changed(root, 2)])
+    assert (await sockets[0].receive_json_from(10))["seq"] == 2
+    assert await sockets[1].receive_nothing()
+    for socket in sockets:
+        await socket.disconnect()
+
+
+async def test_a_revocation_waits_behind_no_other_question(service, laptop, settings, monkeypatch):
+    """So a second between two questions is enough for the two that are promised."""
+    monkeypatch.setattr(dispatch, "REVOCATIONS_SECONDS", 0.05)
+    settings.EVENTS_REDIS_URL = "redis://127.0.0.1:1"
+    socket = socket_of(laptop)
+    await socket.connect()
+    await socket.receive_json_from(10)
+
+    is_over = threading.Event()
+    try:
+        # Every thread that answers, of the crowd's and of the service's, is held.
+        held = [
+            asyncio.ensure_future(ask(is_over.wait))
+            for ask in 8 * (service.ask, service.ask_at_once)
+        ]
+        await sync_to_async(let_go_of_the_database)(
+            partial(revoke_device, user=laptop.user, device_id=laptop.pk)
+        )
+        assert await closed(socket, within=30) == 4401
+    finally:
+        is_over.set()
+    await asyncio.gather(*held)
 
 
 async def test_a_crowd_that_comes_at_once_is_few_questions(service, many_devices, monkeypatch):

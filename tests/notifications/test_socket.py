@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -210,6 +211,20 @@ def test_too_many_messages_end_the_connection(server, phone):
         for _ in range(10):
             socket.say({"type": "pong"})
         assert close_code(socket) == 4429
+
+
+def test_a_thousand_messages_at_once_end_their_connection_and_no_other(
+    server, phone, laptop, new_folder
+):
+    with server.socket(phone) as flooding, server.socket(laptop) as other:
+        flooding.hear()
+        other.hear()
+        with suppress(ConnectionClosed):
+            for _ in range(1_000):
+                flooding.say({"type": "ack", "cursor": ""})
+        assert close_code(flooding, within=20) == 4429
+        new_folder()
+        assert other.hear(within=20)["type"] == "changed"
 
 
 def test_a_silent_client_is_dropped(server, phone):

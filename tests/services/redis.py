@@ -6,6 +6,8 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -89,6 +91,16 @@ class PrivateRedis:
         self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
         self._process.wait(10)
         self._process = None
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """It takes connections and commands, and answers none, as on a machine that swaps."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Stop it and remove its folder."""
