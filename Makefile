@@ -56,6 +56,10 @@ check: environment-dev ## Format, lint, types, import rules, generated files: wh
 	$(RUN) manage.py settings_docs --check && \
 	$(RUN) manage.py spectacular --validate --fail-on-warn --file /dev/null
 
+.PHONY: screenshots
+screenshots: environment-dev browser ## Take pictures of every page into var/screenshots, and those of the docs anew
+	$(RUN) -m tests.screenshots
+
 .PHONY: soak
 soak: environment-dev ## Long runs on PostgreSQL and S3: thousands of commits beside a collector (half an hour)
 	DRIVE_TEST_DATABASE=postgres DRIVE_SOAK=full $(RUN) -m pytest tests/files/test_soak.py \
