@@ -32,6 +32,8 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from drive_project.server import allow_many_files
+from sync_client.notify import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from sync_client.system import jitter
 from tests.services import dies_with_parent, free_port
 from tests.services.postgres import PrivatePostgres
 from tests.services.redis import PrivateRedis
@@ -45,8 +47,6 @@ DEVICES_OF_A_TEAM = 100
 MAX_P50_MS, MAX_P99_MS = 100, 500
 MAX_FAN_OUT_SECONDS = 2
 MAX_STORM_SECONDS = 30
-# As the client: a first pause, which doubles, with jitter.
-FIRST_PAUSE_SECONDS = 1.0
 CONNECTING_AT_ONCE = 200
 PATIENCE_SECONDS = 300.0
 # What was not heard by then is not waited for.
@@ -491,8 +491,9 @@ async def measure_storm(processes: list[Process], places: list[Place]) -> None:
         await wire.lost
         failures = 0
         while True:
-            pause = min(FIRST_PAUSE_SECONDS * 2**failures, PATIENCE_SECONDS)
-            await asyncio.sleep(random.uniform(pause / 2, pause))
+            # As the client does.
+            pause = min(FIRST_PAUSE_SECONDS * 2**failures, LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(jitter(pause))
             try:
                 # A long poll on coming online, then the socket.
                 poll = await place.open(PollWire(place.poll_request(1)))
@@ -525,6 +526,8 @@ async def measure_storm(processes: list[Process], places: list[Place]) -> None:
         MAX_STORM_SECONDS,
         "s",
     )
+    if back:
+        report("half of them", f"{statistics.median(back) - began:8.1f} s")
     promise("errors to any of them", sum(tally.errors.values()), 0, "")
     if tally.errors:
         report("which", str(tally.errors))

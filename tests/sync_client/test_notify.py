@@ -222,7 +222,7 @@ def test_a_socket_that_falls_silent_is_given_up_and_what_was_missed_is_asked_for
         assert asked[1].startswith(SOCKET)
 
 
-def test_pauses_double_up_to_a_minute_each_with_jitter(monkeypatch):
+def test_pauses_double_up_to_20_seconds_each_with_jitter(monkeypatch):
     nowhere = "http://127.0.0.1:1"
     api = HttpApi(nowhere, "token")
     notifier = Notifier(api, nowhere, "token", cursor=lambda: None, on_signal=lambda: None)
@@ -230,7 +230,7 @@ def test_pauses_double_up_to_a_minute_each_with_jitter(monkeypatch):
     monkeypatch.setattr(notifier._stopping, "wait", pauses.append)
     for _ in range(40):
         notifier._pause()
-    longest = [min(2**failures, 60) for failures in range(40)]
+    longest = [min(2**failures, 20) for failures in range(40)]
     assert all(half / 2 <= pause <= half for pause, half in zip(pauses, longest, strict=True))
     assert len(set(pauses[10:])) > 10
     api.close()
