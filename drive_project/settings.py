@@ -513,6 +513,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_JSON_BYTES
 # --- The rest -----------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
+# Those that the pages are translated into. Django and allauth know more, which would mix.
+LANGUAGES = [("en", "English")]
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True

@@ -57,6 +57,15 @@ def test_a_person_signs_in_with_the_right_password_and_out_again(browser, alice)
     assert tab.get("/").status_code == 302
 
 
+def test_a_page_is_in_one_language_whatever_the_browser_asks_for(browser):
+    form = {"login": "nobody@example.com", "password": "wrong"}
+    answer = browser(None).post("/accounts/login/", form, headers={"accept-language": "de"})
+
+    assert answer["Content-Language"] == "en"
+    assert '<html lang="en"' in answer.content.decode()
+    assert "not correct" in answer.content.decode()
+
+
 def test_a_password_is_changed_on_a_page_of_its_own(browser, alice):
     tab = browser(alice)
     form = {"oldpassword": PASSWORD, "password1": "a new one, long", "password2": "a new one, long"}
