@@ -23,6 +23,7 @@ from sync_client.ports import (
     FileToFetch,
     FileToSend,
     Kind,
+    Path,
     Sent,
     Signature,
     Unwritten,
@@ -353,14 +354,23 @@ def _place(
             signatures.update(unwritten.signatures())
     # Checked only now: a program that had a file open may have written to it meanwhile.
     staged = bench.fs.staged() if displaced else {}
+    gone_to: dict[str, Path | None] = {}
     for intent, _ in done:
         if (old := displaced.get(intent.staged)) is not None and old.name in staged:
-            settle_displaced(bench, intent, Displaced(old.name, staged[old.name]))
-    bench.fs.sync([intent.path[:-1] for intent, _ in done])
+            gone_to[intent.staged] = settle_displaced(
+                bench, intent, Displaced(old.name, staged[old.name])
+            )
+    bench.fs.sync([path[:-1] for intent, _ in done for path in (intent.path, intent.aside) if path])
     with bench.trees.transaction():
         for intent, fetched in done:
             placed = replace(intent, staged_signature=_as_placed(intent, signatures))
-            record_placed(bench, placed, fetched.content_hash, fetched.blocks)
+            record_placed(
+                bench,
+                placed,
+                fetched.content_hash,
+                fetched.blocks,
+                gone_to=gone_to.get(intent.staged),
+            )
         bench.pending.done(intent for _, intent, _ in steps)
 
 
@@ -418,6 +428,8 @@ def _intent(
             # Not what was planned on: look, then plan again. The staged file stays.
             bench.look_again(path[:-1])
             return None
+        if operation.parent_local_id is not None:
+            return _take_over(bench, operation, item, file, fetched)
         return Intent(
             staged=file.staged,
             step="exchange",
@@ -443,19 +455,61 @@ def _intent(
     )
 
 
-def settle_displaced(bench: Workbench, intent: Intent, displaced: Displaced) -> None:
+def _take_over(
+    bench: Workbench, operation: Operation, item: RemoteItem, file: FileToFetch, fetched: Fetched
+) -> Intent | None:
+    """The step by which a file comes to where another is, which goes to its own place."""
+    trees = bench.trees
+    local, home = trees.local(operation.node), trees.local(operation.parent_local_id or 0)
+    if local is None or home is None or operation.name is None:
+        return None
+    return Intent(
+        staged=file.staged,
+        step="exchange",
+        item_id=item.item_id,
+        local_id=trees.new_local_id(),
+        path=trees.path_of(local.local_id),
+        staged_signature=fetched.signature,
+        expected=local.signature,
+        remote=item,
+        aside=(*trees.path_of(home.local_id), operation.name),
+        aside_id=local.local_id,
+    )
+
+
+def settle_displaced(bench: Workbench, intent: Intent, displaced: Displaced) -> Path | None:
     """What a download took the place of: to the stash if it is what both sides had, else
-    it is an edit of this very moment, and gets a name of its own beside it."""
-    if is_agreed(bench, intent, displaced):
+    it is an edit of this very moment, and gets a name of its own beside it.
+
+    A file that was to make room goes where it belongs. The answer: where it is now, unless it
+    is in the stash.
+    """
+    if intent.aside is not None:
+        try:
+            bench.fs.restore_displaced(displaced, intent.aside)
+        except OSError:
+            # Somebody else is there by now, or the folder has gone.
+            bench.look_again(intent.aside[:-1])
+        else:
+            bench.look_again(intent.aside[:-1])
+            return intent.aside
+    elif is_agreed(bench, intent, displaced):
         bench.fs.discard(displaced, intent.path, why=Why.REPLACED)
-    else:
-        give_back(bench, displaced, intent, Conflict.EDIT_EDIT)
+        return None
+    return give_back(bench, displaced, intent, Conflict.EDIT_EDIT)
 
 
 def record_placed(
-    bench: Workbench, intent: Intent, content_hash: str | None, blocks: Sequence[BlockRef] | None
+    bench: Workbench,
+    intent: Intent,
+    content_hash: str | None,
+    blocks: Sequence[BlockRef] | None,
+    *,
+    gone_to: Path | None,
 ) -> None:
     """A download is in place: Local and Synced have it.
+
+    gone_to: where the file is now that was to make room, if that is known.
 
     With the signature of the file as it was staged, not of what is at the path now: somebody
     may have written to it since, and that is for the next scan to see.
@@ -466,6 +520,8 @@ def record_placed(
     if item is None or signature is None or parent_id is None:
         bench.look_again(intent.path[:-1])
         return
+    if intent.aside_id is not None:
+        _record_aside(bench, intent, intent.aside_id, gone_to)
     before = trees.synced(item.item_id)
     node = LocalNode(
         local_id=intent.local_id,
@@ -506,6 +562,26 @@ def record_placed(
     trees.put_synced(agreed)
     if blocks is not None:
         trees.put_blocks(item.item_id, blocks)
+
+
+def _record_aside(bench: Workbench, intent: Intent, local_id: int, gone_to: Path | None) -> None:
+    """A file has made room for a download, and is where it belongs (or beside)."""
+    trees = bench.trees
+    node, synced = trees.local(local_id), trees.synced_of_local(local_id)
+    if node is None:
+        return
+    home = trees.local_id_at(gone_to[:-1]) if gone_to is not None else None
+    if home is None or gone_to is None:
+        # Settled before a crash: the scan that follows finds it by what Synced remembers.
+        bench.look_again(intent.path[:-1], *([intent.aside[:-1]] if intent.aside else ()))
+        trees.drop_local(local_id)
+        return
+    trees.put_local(replace(node, parent_id=home, name=gone_to[-1]))
+    remote = trees.remote(synced.item_id) if synced is not None else None
+    if synced is not None and remote is not None and gone_to == intent.aside:
+        trees.put_synced(
+            replace(synced, parent_id=remote.parent_id, parent_local_id=home, name=remote.name)
+        )
 
 
 def is_expected(intent: Intent, displaced: Signature) -> bool:

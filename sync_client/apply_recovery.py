@@ -10,7 +10,7 @@ from sync_client.errors import PathProblem
 from sync_client.names import printable
 from sync_client.nodes import Intent
 from sync_client.operations import Conflict
-from sync_client.ports import Displaced, Signature, Why
+from sync_client.ports import Displaced, Path, Signature, Why
 from sync_client.workbench import Workbench
 
 
@@ -19,24 +19,30 @@ def recover(bench: Workbench) -> None:
     intents = bench.pending.intents()
     staged = bench.fs.staged()
     placed: list[Intent] = []
+    gone_to: dict[str, Path | None] = {}
     for intent in intents:
         bench.look_again(intent.path[:-1])
         there = staged.get(intent.staged)
         if intent.step == "take":
             settle_taken(bench, intent, there)
-        elif _was_placed(bench, intent, staged):
+        elif _was_placed(bench, intent, staged, gone_to):
             placed.append(intent)
     # The rename before the books, also now: what they say must outlive a power cut.
-    bench.fs.sync([intent.path[:-1] for intent in intents])
+    bench.fs.sync([path[:-1] for each in intents for path in (each.path, each.aside) if path])
     with bench.trees.transaction():
         for intent in placed:
-            record_placed(bench, intent, None, None)
+            record_placed(bench, intent, None, None, gone_to=gone_to.get(intent.staged))
         bench.pending.done(intents)
     _sweep_staging(bench)
 
 
-def _was_placed(bench: Workbench, intent: Intent, staged: dict[str, Signature]) -> bool:
-    """Whether a download reached its path; what it displaced is settled.
+def _was_placed(
+    bench: Workbench,
+    intent: Intent,
+    staged: dict[str, Signature],
+    gone_to: dict[str, Path | None],
+) -> bool:
+    """Whether a download reached its path; what it displaced is settled, and went to `gone_to`.
 
     That its staged file is gone proves nothing: staging may have been emptied, or the disk
     have lost what was never synced. Only the file at the path does, or the one that only an
@@ -58,9 +64,13 @@ def _was_placed(bench: Workbench, intent: Intent, staged: dict[str, Signature]) 
     if intent.step == "exchange":
         if there is not None:
             was_placed |= is_expected(intent, there)
-            settle_displaced(bench, intent, Displaced(intent.staged, there))
+            gone_to[intent.staged] = settle_displaced(
+                bench, intent, Displaced(intent.staged, there)
+            )
         if aside in staged:
-            settle_displaced(bench, intent, Displaced(aside, staged[aside]))
+            gone_to[intent.staged] = settle_displaced(
+                bench, intent, Displaced(aside, staged[aside])
+            )
     return was_placed
 
 

@@ -103,6 +103,8 @@ class Intent:
     """A step on the disk that may be half done, written down before it begins.
 
     place: a staged file goes to a free path. exchange: it changes places with a file.
+    Where that file is another item, which is to be elsewhere, it goes there: `aside` is the
+    path, `aside_id` its node.
     take: a file goes from its path to staging, to be deleted. `staged_signature` is that
     of the staged file (place, exchange); `expected` that of the file which stood there.
     """
@@ -115,3 +117,5 @@ class Intent:
     staged_signature: Signature | None
     expected: Signature | None
     remote: RemoteItem | None
+    aside: tuple[str, ...] | None = None
+    aside_id: int | None = None

@@ -52,7 +52,8 @@ class Operation:
     """One step of a plan. Its subject is an item, a node, or both where they are one thing.
 
     parent_local_id, parent_item_id and name say where to, for moves. rival_id: the item of the
-    server for whose name this one is renamed aside.
+    server for whose name this one is renamed aside. A download with a place to go to takes the
+    place of another file, which goes there.
     """
 
     action: Action

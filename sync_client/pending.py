@@ -203,7 +203,7 @@ def _intent(data: dict[str, object]) -> Intent:
         return Signature(**value) if isinstance(value, dict) else None
 
     remote = data["remote"]
-    path = data["path"]
+    path, aside = data["path"], data.get("aside")
     assert isinstance(path, list)  # noqa: S101  (we wrote it)
     names: Path = tuple(str(name) for name in path)
     return Intent(
@@ -215,4 +215,7 @@ def _intent(data: dict[str, object]) -> Intent:
         staged_signature=signature(data["staged_signature"]),
         expected=signature(data["expected"]),
         remote=RemoteItem(**remote) if isinstance(remote, dict) else None,
+        # Steps that an earlier release began do not say it.
+        aside=tuple(map(str, aside)) if isinstance(aside, list) else None,
+        aside_id=int(str(data["aside_id"])) if isinstance(aside, list) else None,
     )

@@ -261,6 +261,9 @@ class _Planner:
                 # It waits for the name on the server, which ours will not leave now.
                 return self._aside(other, None, Conflict.MOVE_CREATE, rival=remote)
             return self._occupied_on_disk(local, remote, other)
+        if self._heir_of(local, remote) is not None:
+            # It leaves its place when that one comes: the path is never empty in between.
+            return Verdict.WAIT
         return Operation(
             Action.MOVE_LOCAL,
             remote.item_id,
@@ -298,6 +301,12 @@ class _Planner:
             # A new node: it is decided for itself, and gives way if it has to.
             return Verdict.WAIT
         its_item = self._live(synced.item_id)
+        if (
+            local is None
+            and its_item is not None
+            and self._is_heir(remote, other, its_item, synced)
+        ):
+            return self._take_over(remote, other, its_item, synced)
         if its_item is None or compare.is_moved_remotely(its_item, synced):
             subject = local.local_id if local is not None else remote.item_id
             self._local_waits[subject] = (other.local_id, True)
@@ -306,6 +315,54 @@ class _Planner:
             return Verdict.WAIT
         conflict = Conflict.MOVE_CREATE if local is None else Conflict.MOVE_MOVE_DEST
         return self._aside(other, its_item, conflict, rival=remote)
+
+    def _heir_of(self, local: LocalNode, remote: RemoteItem) -> RemoteItem | None:
+        """The file of the server that comes to where a file here has its place until then."""
+        synced = self._trees.synced(remote.item_id)
+        parent = self._item_of(local.parent_id)
+        if synced is None or parent is None:
+            return None
+        for other in self._trees.remote_in_place(parent, name_key(local.name)):
+            if self._trees.synced(other.item_id) is None and self._is_in_view(other):
+                return other if self._is_heir(other, local, remote, synced) else None
+        return None
+
+    def _is_heir(
+        self, heir: RemoteItem, local: LocalNode, remote: RemoteItem, synced: SyncedItem
+    ) -> bool:
+        """Whether a new file of the server is to have the very path of a file here, of which
+        the server says that it is elsewhere by now, and nobody here has moved it."""
+        at_root = heir.parent_id == self._trees.root.folder_id
+        return (
+            not heir.is_folder
+            and not local.is_folder
+            and local.set_aside is None
+            and heir.name == local.name
+            and not is_parked(remote.name)
+            and compare.is_moved_remotely(remote, synced)
+            and not compare.is_moved_locally(local, synced)
+            and refusal_of_remote(heir.name, at_root=at_root) is None
+        )
+
+    def _take_over(
+        self, heir: RemoteItem, local: LocalNode, remote: RemoteItem, synced: SyncedItem
+    ) -> Outcome:
+        """The heir comes to its path as the file there goes to its own, in one exchange."""
+        home = self._node_of(remote.parent_id)
+        if home is None or self._holder(home, remote.name, but=local) is not None:
+            # It cannot go yet, and says what it waits for.
+            self._local_waits[heir.item_id] = (local.local_id, True)
+            return Verdict.WAIT
+        if compare.contents(local, remote, synced) is not None:
+            # First what is in it.
+            return Verdict.WAIT
+        return Operation(
+            Action.DOWNLOAD,
+            heir.item_id,
+            local.local_id,
+            parent_local_id=home,
+            name=remote.name,
+        )
 
     def _move_remote(self, local: LocalNode, remote: RemoteItem) -> Outcome:
         home = self._item_of(local.parent_id)

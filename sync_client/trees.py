@@ -403,6 +403,8 @@ class Trees:
                 is_racy,
             ),
         )
+        # Also of one that a step before a crash had chosen.
+        self._next_local_id = max(self._next_local_id, node.local_id + 1)
         self.mark_local(node.local_id)
 
     def drop_local(self, local_id: int) -> None:

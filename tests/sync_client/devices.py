@@ -23,7 +23,9 @@ class Device:
         *,
         folder_id: str | None = None,
         fault: Callable[[str], None] = lambda _: None,
+        exchange_works: bool = True,
     ) -> None:
+        self._exchange_works = exchange_works
         self.name = name
         self.root = home / name
         self.state = home / f"{name}.db"
@@ -43,7 +45,7 @@ class Device:
         def fault(where: str) -> None:
             self.fault(where)
 
-        self.fs = LocalFileSystem(self.root, root_id=self.name)
+        self.fs = LocalFileSystem(self.root, root_id=self.name, exchange_works=self._exchange_works)
         self.trees = Trees(self.state, root=RemoteRoot(self.server.namespace_id, self._folder_id))
         self.transfers = FakeTransfers(self.server, self.fs, self.name, fault=fault)
         self.engine = Engine(

@@ -88,6 +88,37 @@ def test_a_crash_at_any_step_loses_nothing(tmp_path: pathlib.Path, left: int, af
     laptop.stop()
 
 
+@pytest.mark.parametrize("exchange_works", [True, False], ids=["exchange", "without"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("left", range(6))
+def test_a_crash_while_two_edits_get_their_places_loses_neither(
+    tmp_path: pathlib.Path, left: int, after: bool, exchange_works: bool
+):
+    server = FakeServer()
+    laptop = Device("laptop", tmp_path, server, exchange_works=exchange_works)
+    server.put("a", content=b"base")
+    settle(laptop)
+    (laptop.root / "a").write_bytes(b"from here")
+    server.put("a", content=b"from there")
+    dying(laptop, left, after=after)
+    try:
+        laptop.sync()
+    except Crash:
+        died = True
+    else:
+        died = False
+    laptop.stop()
+    laptop.start()
+    settle(laptop)
+
+    assert laptop.tree() == server.tree()
+    assert laptop.tree()["a",] == b"from there"
+    assert sorted(laptop.tree().values(), key=str) == [b"from here", b"from there"]
+    assert list((laptop.root / ".drive" / "staging").iterdir()) == []
+    assert died or left > 3, "the sequence has fewer steps than this test thinks"
+    laptop.stop()
+
+
 @pytest.mark.parametrize("is_update", [False, True], ids=["new", "update"])
 def test_a_download_whose_staged_file_is_gone_was_not_placed(
     tmp_path: pathlib.Path, is_update: bool

@@ -454,6 +454,64 @@ def test_edit_edit_keeps_the_first_and_copies_the_second(laptop: Device, phone: 
     assert sorted(laptop.tree().values(), key=str) == [b"laptop", b"phone, later"]
 
 
+def test_the_path_of_two_edits_is_never_empty(
+    laptop: Device, phone: Device, monkeypatch: pytest.MonkeyPatch
+):
+    (laptop.root / "a").write_text("base")
+    settle(laptop, phone)
+    (laptop.root / "a").write_text("from the laptop")
+    (phone.root / "a").write_text("from the phone")
+    laptop.sync()
+    seen: list[str] = []
+
+    def watched(method: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any) -> Any:
+            answer = method(*arguments)
+            path = phone.root / "a"
+            seen.append(path.read_text() if path.exists() else "nothing")
+            return answer
+
+        return step
+
+    for name in ("exchange", "place_new", "move", "take", "restore_displaced", "make_folder"):
+        monkeypatch.setattr(phone.fs, name, watched(getattr(phone.fs, name)))
+    settle(phone)
+    monkeypatch.undo()
+
+    assert seen
+    assert set(seen) == {"from the laptop"}
+    settle(laptop, phone)
+    assert laptop.tree() == phone.tree()
+    assert sorted(laptop.tree().values(), key=str) == [b"from the laptop", b"from the phone"]
+    assert phone.transfers.fetched_files == 2
+
+
+def test_what_cannot_be_fetched_leaves_the_file_here_at_its_path(
+    laptop: Device, phone: Device, server: FakeServer
+):
+    (laptop.root / "a").write_text("base")
+    settle(laptop, phone)
+    (laptop.root / "a").write_text("from the laptop")
+    (phone.root / "a").write_text("from the phone")
+    laptop.sync()
+    lost = server.find("a")
+    assert lost is not None
+    content = server.contents.pop(lost["current_version_id"])
+    for _ in range(3):
+        phone.sync()
+        assert phone.tree() == {("a",): b"from the phone"}
+    (phone.root / "a").write_text("and on")
+    phone.sync()
+    assert phone.tree() == {("a",): b"and on"}
+
+    server.contents[lost["current_version_id"]] = content
+    for _ in range(3):
+        phone.clock.ahead_ns += 3_600_000_000_000
+        settle(phone, laptop)
+    assert laptop.tree() == phone.tree() == server.tree()
+    assert sorted(laptop.tree().values(), key=str) == [b"and on", b"from the laptop"]
+
+
 def test_edit_edit_with_equal_content_is_none(laptop: Device, phone: Device):
     (laptop.root / "a").write_text("base")
     settle(laptop, phone)

@@ -146,6 +146,10 @@ class World:
                 if operation.parent_item_id is not None:
                     assert local is not None
                     self._free_there(operation.parent_item_id, local.name, but=None)
+            case Action.DOWNLOAD if operation.parent_local_id is not None:
+                self._free_here(operation.parent_local_id, operation.name, but=local)
+                if local is None or remote is None or local.name != remote.name:
+                    raise Refused(operation)
             case Action.DOWNLOAD if local is None:
                 assert remote is not None
                 home = self.bench.node_of(remote.parent_id)
@@ -303,6 +307,13 @@ class World:
     def _download(self, operation: Operation, local: LocalNode | None, remote: RemoteItem) -> None:
         content = self.server[cast(str, remote.version_id)]
         synced = self.trees.synced(remote.item_id)
+        if local is not None and operation.parent_local_id is not None:
+            # What is there goes where it belongs.
+            its_own = self.trees.synced_of_local(local.local_id)
+            its_item = self.trees.remote(its_own.item_id) if its_own is not None else None
+            assert its_item is not None
+            self._move_local(operation, local, its_item)
+            local = None
         if local is None:
             home = self.bench.node_of(remote.parent_id)
             assert home is not None
