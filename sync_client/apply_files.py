@@ -28,6 +28,7 @@ from sync_client.ports import (
     Signature,
     Unwritten,
     Why,
+    displaced_name,
 )
 from sync_client.scanner import is_racy
 from sync_client.workbench import NO_COPY_CODES, Workbench
@@ -353,7 +354,12 @@ def _place(
                     done.append((intent, fetched))
             signatures.update(unwritten.signatures())
     # Checked only now: a program that had a file open may have written to it meanwhile.
-    staged = bench.fs.staged() if displaced else {}
+    staged = bench.fs.staged() if displaced or len(done) < len(steps) else {}
+    is_done = {intent.staged for intent, _ in done}
+    for _, intent, _ in steps:
+        aside = displaced_name(intent.staged)
+        if intent.staged not in is_done and aside in staged:
+            _return(bench, intent, Displaced(aside, staged[aside]))
     gone_to: dict[str, Path | None] = {}
     for intent, _ in done:
         if (old := displaced.get(intent.staged)) is not None and old.name in staged:
@@ -399,6 +405,18 @@ def _put(
         bench.worked(operation)
         return True
     return False
+
+
+def _return(bench: Workbench, intent: Intent, displaced: Displaced) -> None:
+    """An exchange in steps ended halfway: what stood at the path goes back there, if it is
+    still free."""
+    try:
+        bench.fs.restore_displaced(displaced, intent.path)
+    except FileExistsError:
+        settle_displaced(bench, intent, displaced)
+    except OSError:
+        give_back(bench, displaced, intent, Conflict.EDIT_EDIT)
+    bench.look_again(intent.path[:-1])
 
 
 def _as_placed(intent: Intent, signatures: dict[str, Signature]) -> Signature | None:

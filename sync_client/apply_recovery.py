@@ -10,7 +10,7 @@ from sync_client.errors import PathProblem
 from sync_client.names import printable
 from sync_client.nodes import Intent
 from sync_client.operations import Conflict
-from sync_client.ports import Displaced, Path, Signature, Why
+from sync_client.ports import Displaced, Path, Signature, Why, displaced_name
 from sync_client.workbench import Workbench
 
 
@@ -50,7 +50,7 @@ def _was_placed(
     is, and the plan goes on from that.
     """
     there = staged.get(intent.staged)
-    aside = f"{intent.staged}.displaced"
+    aside = displaced_name(intent.staged)
     if there is not None and _is_the_download(intent, there):
         if aside in staged:
             # Without exchange, the old file goes first; nothing has come in its place.

@@ -28,8 +28,23 @@ from sync_client import chunker, linux
 from sync_client import stash as stash_entries
 from sync_client.errors import PathProblem, RootMissing, changed_while_read, path_problem
 from sync_client.names import OWN_FOLDER, printable
-from sync_client.ports import STAGING, Displaced, Kind, Observation, Path, Signature, Why
-from sync_client.staging import FILE_FLAGS, LocalStagedFile, Unwritten, mode_with, opened
+from sync_client.ports import (
+    STAGING,
+    Displaced,
+    Kind,
+    Observation,
+    Path,
+    Signature,
+    Why,
+    displaced_name,
+)
+from sync_client.staging import (
+    FILE_FLAGS,
+    LocalStagedFile,
+    Unwritten,
+    mode_with,
+    opened,
+)
 from sync_client.stash import Stashed
 
 MARKER = "root.json"
@@ -112,7 +127,8 @@ class LocalFileSystem:
         self._root = root
         self._root_id = root_id
         self._stash_outside = stash
-        self._renameat2_works = exchange_works
+        # Flags of renameat2 that this file system is known not to have: some know one only.
+        self._unsupported = set() if exchange_works else {*linux.RENAME_FLAGS}
         self._umask = _current_umask()
         # The root, open, while several looks have to be at the same one.
         self._held: int | None = None
@@ -267,7 +283,7 @@ class LocalFileSystem:
             try:
                 self._renameat2(staging, staged, folder, name, linux.RENAME_EXCHANGE)
             except _Unsupported:
-                return self._exchange_by_steps(staging, staged, folder, name, path)
+                return self._exchange_by_steps(staging, staged, folder, name)
             displaced = linux.statx(staging, staged)
             if displaced.kind is not Kind.FILE:
                 # Somebody put a folder or a link there just now: give it back.
@@ -286,7 +302,7 @@ class LocalFileSystem:
 
     def take(self, path: Path, name: str) -> Displaced:
         with self._folder(STAGING) as staging, self._parent(path) as (folder, last):
-            self._rename_free(folder, last, staging, name)
+            self._take(folder, last, staging, name)
             return Displaced(name=name, signature=linux.statx(staging, name).signature)
 
     def restore_displaced(self, displaced: Displaced, path: Path) -> None:
@@ -311,7 +327,13 @@ class LocalFileSystem:
 
     def move(self, source: Path, target: Path) -> None:
         with self._parent(source) as (folder, name), self._parent(target) as (other, new_name):
-            self._rename_free(folder, name, other, new_name)
+            try:
+                self._renameat2(folder, name, other, new_name, linux.RENAME_NOREPLACE)
+            except _Unsupported:
+                if _is_folder_at(folder, name):
+                    self._rename_free(folder, name, other, new_name)
+                else:
+                    self._move_by_steps(folder, name, other, new_name, source)
 
     def make_folder(self, path: Path) -> Signature:
         with self._folder(path[:-1], is_strict=True) as folder:
@@ -487,7 +509,7 @@ class LocalFileSystem:
     # Renaming
 
     def _renameat2(self, source: int, name: str, target: int, new_name: str, flags: int) -> None:
-        if not self._renameat2_works:
+        if flags in self._unsupported:
             raise _Unsupported
         try:
             linux.renameat2(source, name, target, new_name, flags=flags)
@@ -496,17 +518,21 @@ class LocalFileSystem:
                 raise
             if error.errno == errno.EINVAL and _would_be_inside_itself(source, name, target):
                 raise
-            self._renameat2_works = False
+            self._unsupported.add(flags)
             raise _Unsupported from error
 
     def _rename_free(self, source: int, name: str, target: int, new_name: str) -> None:
-        """Rename to a free name, whatever the file system knows about it."""
+        """Rename to a free name, whatever the file system knows about it.
+
+        A file only from where nobody else works (staging, the stash): without renameat2, what
+        gets its name in that very moment would be lost.
+        """
         try:
             self._renameat2(source, name, target, new_name, linux.RENAME_NOREPLACE)
             return
         except _Unsupported:
             pass
-        if stat.S_ISDIR(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode):
+        if _is_folder_at(source, name):
             # rename(2) of a folder replaces at most an empty folder, which holds no data.
             if _exists(target, new_name):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name)
@@ -516,19 +542,57 @@ class LocalFileSystem:
         os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
         os.unlink(name, dir_fd=source)
 
-    def _exchange_by_steps(
-        self, staging: int, staged: str, folder: int, name: str, path: Path
-    ) -> Displaced:
-        """For file systems without RENAME_EXCHANGE: for a moment, nothing is at the path."""
-        aside = f"{staged}.displaced"
-        self._rename_free(folder, name, staging, aside)
-        displaced = Displaced(name=aside, signature=linux.statx(staging, aside).signature)
+    def _take(self, folder: int, name: str, staging: int, new_name: str) -> None:
+        """Bring whatever is at a path of people into staging, where the name is free."""
         try:
-            self._rename_free(staging, staged, folder, name)
-        except FileExistsError:
-            # Somebody filled the gap. Theirs stays, what stood there before is in the stash.
-            self.discard(displaced, path, why=Why.REPLACED)
-            raise
+            self._renameat2(folder, name, staging, new_name, linux.RENAME_NOREPLACE)
+        except _Unsupported:
+            # Nobody else works there, so it cannot be taken after this look.
+            if _exists(staging, new_name):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name) from None
+            os.rename(name, new_name, src_dir_fd=folder, dst_dir_fd=staging)
+
+    def _move_by_steps(
+        self, source: int, name: str, target: int, new_name: str, path: Path
+    ) -> None:
+        """Move a file of people to a free name, on file systems without RENAME_NOREPLACE.
+
+        For a moment it has both names. What goes away after that is first taken into staging
+        and looked at: a program may have saved another file under the old name.
+        """
+        # link(2) refuses a taken name in one step.
+        os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        with self._folder(STAGING) as staging:
+            left = f"left-{time.time_ns()}"
+            try:
+                self._take(source, name, staging, left)
+            except FileNotFoundError:
+                # Somebody has deleted the old name already.
+                return
+            taken, moved = (
+                os.stat(each, dir_fd=folder, follow_symlinks=False)
+                for each, folder in ((left, staging), (new_name, target))
+            )
+            if os.path.samestat(taken, moved):
+                os.unlink(left, dir_fd=staging)
+                return
+            try:
+                self._rename_free(staging, left, source, name)
+            except FileExistsError:
+                # And a third one came. Nobody can tell which counts: this one is kept.
+                signature = linux.statx(staging, left).signature
+                self.discard(Displaced(left, signature), path)
+
+    def _exchange_by_steps(self, staging: int, staged: str, folder: int, name: str) -> Displaced:
+        """For file systems without RENAME_EXCHANGE: for a moment, nothing is at the path.
+
+        If that is where it ends (somebody filled the gap, or the system refused), what stood
+        there is in staging, under the name that `displaced_name` says.
+        """
+        aside = displaced_name(staged)
+        self._take(folder, name, staging, aside)
+        displaced = Displaced(name=aside, signature=linux.statx(staging, aside).signature)
+        self._rename_free(staging, staged, folder, name)
         return displaced
 
 
@@ -588,6 +652,10 @@ def _exists(folder: int, name: str) -> bool:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return False
     return True
+
+
+def _is_folder_at(folder: int, name: str) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
 
 
 def _is_clients_own(folder: int) -> bool:

@@ -24,6 +24,7 @@ STATX_MNT_ID = 0x1000
 CLOCK_REALTIME_COARSE = 5
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
+RENAME_FLAGS = (RENAME_NOREPLACE, RENAME_EXCHANGE)
 
 # What a file system says that does not know the flags of renameat2.
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})

@@ -21,6 +21,11 @@ Path = tuple[str, ...]
 STAGING: Path = (".drive", "staging")
 
 
+def displaced_name(staged: str) -> str:
+    """The name in staging of what stood where a staged file goes, if they cannot be exchanged."""
+    return f"{staged}.displaced"
+
+
 class Kind(StrEnum):
     """What stands at a path. other: a symlink, socket, device or FIFO, set aside."""
 
@@ -142,7 +147,11 @@ class FileSystem(Contents, Protocol):
         """Move a finished staged file to a free path. Raises FileExistsError if taken."""
 
     def exchange(self, staged: str, path: Path) -> Displaced:
-        """Put a finished staged file in the place of a file, which is kept in staging."""
+        """Put a finished staged file in the place of a file, which is kept in staging.
+
+        Where the two cannot be exchanged, and putting it there fails halfway, the file that
+        stood there is in staging under its `displaced_name`.
+        """
 
     def unwritten(self) -> AbstractContextManager["Unwritten"]:
         """For downloads that get their place: what nobody writes to until the end of it."""

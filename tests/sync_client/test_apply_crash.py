@@ -1,6 +1,7 @@
 """The process dies between any two steps on the disk; the next start loses nothing."""
 
 import contextlib
+import errno
 import itertools
 import os
 import pathlib
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sync_client.ports import Displaced
 from tests.fakes.server import FakeServer
 from tests.sync_client.devices import Device, settle
 
@@ -44,11 +46,14 @@ def dying(device: Device, left: int, *, after: bool) -> None:
         setattr(device.fs, name, wrap(getattr(device.fs, name)))
 
 
+@pytest.mark.parametrize("exchange_works", [True, False], ids=["exchange", "without"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("left", range(14))
-def test_a_crash_at_any_step_loses_nothing(tmp_path: pathlib.Path, left: int, after: bool):
+def test_a_crash_at_any_step_loses_nothing(
+    tmp_path: pathlib.Path, left: int, after: bool, exchange_works: bool
+):
     server = FakeServer()
-    laptop = Device("laptop", tmp_path, server)
+    laptop = Device("laptop", tmp_path, server, exchange_works=exchange_works)
     server.put("changed", content=b"first")
     server.put("deleted", content=b"deleted")
     server.put("folder", "moved", content=b"moved")
@@ -202,9 +207,10 @@ def test_without_exchange_a_file_that_was_set_aside_returns(tmp_path: pathlib.Pa
     laptop.stop()
 
 
-def test_an_edit_in_the_moment_of_a_download_is_kept(tmp_path: pathlib.Path):
+@pytest.mark.parametrize("exchange_works", [True, False], ids=["exchange", "without"])
+def test_an_edit_in_the_moment_of_a_download_is_kept(tmp_path: pathlib.Path, exchange_works: bool):
     server = FakeServer()
-    laptop = Device("laptop", tmp_path, server)
+    laptop = Device("laptop", tmp_path, server, exchange_works=exchange_works)
     server.put("a", content=b"first")
     settle(laptop)
     server.put("a", content=b"second")
@@ -225,9 +231,51 @@ def test_an_edit_in_the_moment_of_a_download_is_kept(tmp_path: pathlib.Path):
     laptop.stop()
 
 
-def test_an_edit_in_the_moment_of_a_deletion_is_kept(tmp_path: pathlib.Path):
+@pytest.mark.parametrize("fails", ["full", "taken"])
+def test_an_exchange_by_steps_that_ends_halfway_loses_neither_an_edit_nor_the_path(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, fails: str
+):
     server = FakeServer()
-    laptop = Device("laptop", tmp_path, server)
+    laptop = Device("laptop", tmp_path, server, exchange_works=False)
+    server.put("a", content=b"first")
+    settle(laptop)
+    server.put("a", content=b"second")
+    exchange, link, tried = laptop.fs.exchange, os.link, itertools.count()
+    edits: list[int] = []
+
+    def edited_just_before(staged: str, path: tuple[str, ...]) -> Displaced:
+        if fails == "taken" and not edits:
+            edits.append((laptop.root / "a").write_bytes(b"edited"))
+        return exchange(staged, path)
+
+    def fails_once(*names: Any, **options: Any) -> None:
+        if not next(tried):
+            if fails == "full":
+                raise OSError(errno.ENOSPC, "full")
+            (laptop.root / "a").write_bytes(b"saved in the gap")
+        link(*names, **options)
+
+    laptop.fs.exchange = edited_just_before  # type: ignore[method-assign]
+    monkeypatch.setattr(os, "link", fails_once)
+    laptop.sync()
+    monkeypatch.undo()
+    laptop.fs.exchange = exchange  # type: ignore[method-assign]
+    assert "a" in {path[-1] for path in laptop.tree()}
+    if fails == "full":
+        laptop.clock.ahead_ns += 3_600_000_000_000
+    settle(laptop)
+
+    assert laptop.tree() == server.tree()
+    kept = sorted(laptop.tree().values(), key=str)
+    assert kept == ([b"second"] if fails == "full" else [b"edited", b"saved in the gap", b"second"])
+    assert laptop.fs.staged() == {}
+    laptop.stop()
+
+
+@pytest.mark.parametrize("exchange_works", [True, False], ids=["exchange", "without"])
+def test_an_edit_in_the_moment_of_a_deletion_is_kept(tmp_path: pathlib.Path, exchange_works: bool):
+    server = FakeServer()
+    laptop = Device("laptop", tmp_path, server, exchange_works=exchange_works)
     server.put("a", content=b"first")
     settle(laptop)
     gone = server.find("a")

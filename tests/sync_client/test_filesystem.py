@@ -8,12 +8,14 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from sync_client.errors import PathProblem, RootMissing
 from sync_client.filesystem import LocalFileSystem, prepare_root
-from sync_client.ports import Kind
+from sync_client.ports import Kind, displaced_name
 
 
 @pytest.fixture(params=[True, False], ids=["renameat2", "fallback"])
@@ -258,6 +260,67 @@ def test_durability_is_asked_for_one_by_one_or_at_once(fs, root, many):
     for name in names:
         fs.drop_staged(name)
     assert fs.staged() == {}
+
+
+def after_link(monkeypatch: pytest.MonkeyPatch, step: Callable[[], None]) -> None:
+    """Something happens in the moment after the first second name that is given."""
+    link, is_done = os.link, []
+
+    def linked(*names: Any, **options: Any) -> None:
+        link(*names, **options)
+        if not is_done:
+            is_done.append(True)
+            step()
+
+    monkeypatch.setattr(os, "link", linked)
+
+
+@pytest.fixture
+def old_fs(tmp_path: pathlib.Path) -> LocalFileSystem:
+    """A disk without renameat2."""
+    prepare_root(tmp_path / "root", root_id="r", device_id="d")
+    return LocalFileSystem(tmp_path / "root", root_id="r", exchange_works=False)
+
+
+def test_a_save_while_the_file_is_moved_by_steps_is_kept(old_fs, root, monkeypatch):
+    (root / "a").write_bytes(b"first")
+    (root / "half").write_bytes(b"saved")
+    after_link(monkeypatch, lambda: (root / "half").replace(root / "a"))
+    old_fs.move(("a",), ("b",))
+    assert (root / "b").read_bytes() == b"first"
+    assert (root / "a").read_bytes() == b"saved"
+    assert old_fs.staged() == {}
+
+
+def test_a_file_that_is_deleted_while_it_is_moved_by_steps_has_moved(old_fs, root, monkeypatch):
+    (root / "a").write_bytes(b"first")
+    after_link(monkeypatch, (root / "a").unlink)
+    old_fs.move(("a",), ("b",))
+    assert {each.name for each in old_fs.listdir(())} == {"b"}
+
+
+def test_nothing_is_moved_by_steps_onto_anything(old_fs, root):
+    for name in ("a", "b"):
+        (root / name).write_bytes(name.encode())
+    with pytest.raises(FileExistsError):
+        old_fs.move(("a",), ("b",))
+    stage(old_fs, "taken", b"an earlier one")
+    with pytest.raises(FileExistsError):
+        old_fs.take(("a",), "taken")
+    assert {path.name: path.read_bytes() for path in root.glob("?")} == {"a": b"a", "b": b"b"}
+
+
+def test_an_exchange_by_steps_that_ends_halfway_leaves_the_file_in_hand(old_fs, root, monkeypatch):
+    (root / "a").write_bytes(b"there")
+    stage(old_fs, "s", b"download")
+
+    def full(*names: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "link", full)
+    with pytest.raises(OSError, match="space"):
+        old_fs.exchange("s", ("a",))
+    assert set(old_fs.staged()) == {"s", displaced_name("s")}
 
 
 def test_a_hostile_writer_loses_nothing(tmp_path, root):
