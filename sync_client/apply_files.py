@@ -213,10 +213,11 @@ def _record_sent(
         )
     before = trees.synced(item.item_id)
     if before is not None and before.local_id == local.local_id:
-        # The place is another matter: a move on either side may be pending.
+        # What was sent, which is not what the file is by now if somebody edited it before this
+        # answer came. The place is another matter: a move on either side may be pending.
         agreed = replace(
             before,
-            version_id=item.version_id,
+            version_id=sent.answer["file_version_id"],
             content_hash=sent.content_hash,
             size_bytes=file.signature.size_bytes,
             mtime_ns=file.signature.mtime_ns,
@@ -245,7 +246,7 @@ def _new_agreement(
         parent_local_id=home.local_id if home is not None else local.parent_id,
         name=local.name,
         is_folder=False,
-        version_id=item.version_id,
+        version_id=sent.answer["file_version_id"],
         content_hash=sent.content_hash,
         size_bytes=file.signature.size_bytes,
         mtime_ns=file.signature.mtime_ns,
@@ -298,8 +299,10 @@ def _download_chunk(bench: Workbench, operations: list[Operation]) -> None:
         synced = bench.trees.synced(operation.item)
         if item is None or item.version_id is None:
             continue
-        if synced is not None and synced.version_id == item.version_id:
-            # It turned out to be what this device had sent.
+        if synced is not None and (
+            synced.version_id == item.version_id or synced.local_id != operation.local_id
+        ):
+            # It turned out to be what this device had sent: nothing new, or not a new file.
             continue
         file = FileToFetch(
             file_id=item.item_id,

@@ -809,6 +809,28 @@ def test_an_answer_that_was_lost_makes_no_conflict_with_oneself(laptop: Device, 
     assert server.tree() == {("a",): path.read_bytes(), ("new",): b"x"}
 
 
+def test_an_edit_of_what_was_sent_counts_though_the_answer_was_lost(
+    laptop: Device, server: FakeServer
+):
+    server.put("a", content=b"the first")
+    (laptop.root / "a").write_bytes(b"sent")
+
+    def cut(where: str) -> None:
+        if where == "after send":
+            raise Transient("The line was cut.")
+
+    laptop.fault = cut
+    with pytest.raises(Transient):
+        laptop.sync()
+    laptop.fault = lambda where: None
+    (copy,) = set(server.tree()) - {("a",)}
+    server.put(*copy, content=b"edited in the browser")
+
+    settle(laptop)
+    assert laptop.tree() == server.tree()
+    assert laptop.tree() == {("a",): b"the first", copy: b"edited in the browser"}
+
+
 def test_a_new_file_whose_answer_was_lost_is_not_doubled(laptop: Device, server: FakeServer):
     path = laptop.root / "a"
     path.write_text("first")
