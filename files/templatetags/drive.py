@@ -18,7 +18,7 @@ register = template.Library()
 def icon(name: str, extra: str = "") -> SafeString:
     """An icon of the sprite. Decoration only: what it means stands beside it in words."""
     return format_html(
-        '<svg class="icon{}" aria-hidden="true"><use href="{}#{}"></use></svg>',
+        '<svg class="icon{}" aria-hidden="true"><use href="{}#i-{}"></use></svg>',
         f" {extra}" if extra else "",
         icons_url(),
         name,

@@ -87,7 +87,7 @@ def sprite() -> bytes:
     with ZipFile(BytesIO(packed)) as archive:
         for name in NAMES:
             drawing = ElementTree.fromstring(archive.read(f"{name}.svg"))  # noqa: S314 - our own
-            symbol = ElementTree.SubElement(root, "symbol", id=name, viewBox="0 0 24 24")
+            symbol = ElementTree.SubElement(root, "symbol", id=f"i-{name}", viewBox="0 0 24 24")
             for shape in drawing:
                 shape.tag = shape.tag.removeprefix(f"{{{_NAMESPACE}}}")
                 shape.tail = None

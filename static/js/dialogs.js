@@ -6,9 +6,10 @@ import { icon, make } from "./dom.js";
  * A modal dialog with a title, a body and buttons; it is gone once closed.
  *
  * `body`: elements. `buttons`: elements of the last row. Closing gives the focus back to
- * where it was. Returns the <dialog>.
+ * where it was. `mayClose()` is asked first, however the person wants to leave. Returns
+ * the <dialog>.
  */
-export function openDialog({ title, body, buttons = [], isSmall = false, onClose = () => {} }) {
+export function openDialog({ title, body, buttons = [], isSmall = false, mayClose = () => true, onClose = () => {} }) {
   const dialog = make(
     "dialog",
     { "aria-labelledby": "dialog-title", class: isSmall ? "small-dialog" : null },
@@ -21,7 +22,7 @@ export function openDialog({ title, body, buttons = [], isSmall = false, onClose
         {
           class: "icon-button",
           "aria-label": "Close",
-          onclick: () => dialog.close(),
+          onclick: () => mayClose() && dialog.close(),
         },
         icon("x"),
       ),
@@ -35,6 +36,9 @@ export function openDialog({ title, body, buttons = [], isSmall = false, onClose
     if (before?.isConnected) before.focus({ preventScroll: true });
     onClose();
   });
+  dialog.addEventListener("cancel", (event) => {
+    if (!mayClose()) event.preventDefault();
+  });
   // A press on the ground around it closes it, like Escape.
   dialog.addEventListener("pointerdown", (event) => {
     if (event.target !== dialog) return;
@@ -44,7 +48,7 @@ export function openDialog({ title, body, buttons = [], isSmall = false, onClose
       event.clientX <= box.right &&
       event.clientY >= box.top &&
       event.clientY <= box.bottom;
-    if (!isInside) dialog.close();
+    if (!isInside && mayClose()) dialog.close();
   });
   document.body.append(dialog);
   dialog.showModal();

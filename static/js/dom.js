@@ -33,7 +33,21 @@ export function icon(name, extra = "") {
 
 /** Make an icon show another picture. */
 export function setIcon(svg, name) {
-  svg.firstElementChild.setAttribute("href", `${document.body.dataset.icons}#${name}`);
+  svg.firstElementChild.setAttribute("href", `${document.body.dataset.icons}#i-${name}`);
+}
+
+/** Put the sprite into the page: thousands of icons cost a request each when it lies outside. */
+export async function inlineIcons() {
+  const answer = await fetch(document.body.dataset.icons);
+  if (!answer.ok) return;
+  const sprite = new DOMParser().parseFromString(await answer.text(), "image/svg+xml").documentElement;
+  sprite.classList.add("visually-hidden");
+  sprite.setAttribute("aria-hidden", "true");
+  document.body.append(document.importNode(sprite, true));
+  document.body.dataset.icons = "";
+  for (const { content } of document.querySelectorAll("template")) {
+    for (const use of content.querySelectorAll("use")) use.setAttribute("href", use.getAttribute("href").replace(/.*#/, "#"));
+  }
 }
 
 /** Say something to a screen reader without moving the focus. */

@@ -3,7 +3,7 @@
 // Tab; any number can be selected, in the order in which they are shown.
 
 import { api } from "./api.js";
-import { announce, setIcon } from "./dom.js";
+import { announce, inlineIcons, setIcon } from "./dom.js";
 import { ago, exact, exactSize, kindOf, sentence, showTime, size } from "./format.js";
 
 const PAGE_ROWS = 500;
@@ -42,6 +42,8 @@ export function compareNames(one, other) {
 }
 
 function compareText(one, other) {
+  // Without surrogates, UTF-16 has the order of the code points.
+  if (!/[\ud800-\udfff]/.test(one + other)) return one < other ? -1 : Number(one > other);
   const left = [...one];
   const right = [...other];
   for (let at = 0; at < Math.min(left.length, right.length); at++) {
@@ -62,8 +64,12 @@ function compareText(one, other) {
 export class List extends EventTarget {
   #items = new Map();
   #rows = new Map();
+  // The rows in the order in which they are shown: asking the page would be slow for thousands.
+  #order = [];
   #selected = new Set();
   #anchor = null;
+  // The row that can be reached by Tab.
+  #current = null;
   #loading = null;
   #nearEnd = null;
   #pointer = "";
@@ -79,9 +85,11 @@ export class List extends EventTarget {
     this.read = read;
     this.fill = fill;
     this.compare = compare ?? ((one, other) => this.#compare(one, other));
-    for (const row of this.#all()) this.#adopt(row);
+    for (const row of element.querySelectorAll(".row[data-id]")) this.#adopt(row);
     this.#rove(element.querySelector(".row[data-id]"));
     this.#listen();
+    // Where it cannot be had, the icons come from outside as before.
+    inlineIcons().catch(() => {});
     this.more.querySelector("button").addEventListener("click", () => this.loadMore());
     this.#nearEnd = new IntersectionObserver(
       (seen) => {
@@ -106,8 +114,7 @@ export class List extends EventTarget {
 
   /** The item whose row has the focus, or had it last. */
   get current() {
-    const row = this.element.querySelector('.row[tabindex="0"]');
-    return row === null ? undefined : this.#items.get(row.dataset.id);
+    return this.#items.get(this.#current?.dataset.id);
   }
 
   /** The selected items as they are shown, else the current one alone. */
@@ -117,7 +124,7 @@ export class List extends EventTarget {
   }
 
   get selected() {
-    return this.#all()
+    return this.#order
       .filter((row) => this.#selected.has(row.dataset.id))
       .map((row) => this.#items.get(row.dataset.id));
   }
@@ -151,7 +158,7 @@ export class List extends EventTarget {
 
   /** From the anchor to a row, in the order in which they are shown. */
   selectTo(id) {
-    const ids = this.#all().map((row) => row.dataset.id);
+    const ids = this.#order.map((row) => row.dataset.id);
     const anchor = ids.includes(this.#anchor) ? this.#anchor : (this.current?.id ?? id);
     const [from, to] = [ids.indexOf(anchor), ids.indexOf(id)].sort((one, other) => one - other);
     this.select(ids.slice(from, to + 1), anchor);
@@ -160,7 +167,7 @@ export class List extends EventTarget {
   /** Everything, also what has not been shown yet. */
   async selectAll() {
     await this.loadAll();
-    this.select(this.#all().map((row) => row.dataset.id));
+    this.select(this.#order.map((row) => row.dataset.id));
     const count = this.#selected.size;
     announce(sentence(count, "{count} item selected.", "{count} items selected."));
   }
@@ -184,7 +191,7 @@ export class List extends EventTarget {
       this.#fill(row, item);
     }
     this.#place(row, item);
-    if (this.element.querySelector('.row[tabindex="0"]') === null) this.#rove(row);
+    if (!this.#current) this.#rove(row);
     this.#tell();
   }
 
@@ -192,12 +199,14 @@ export class List extends EventTarget {
     const row = this.#rows.get(id);
     if (row === undefined) return;
     const hadFocus = row.contains(document.activeElement);
-    const next = this.#neighbour(row, 1) ?? this.#neighbour(row, -1);
-    const wasCurrent = row.tabIndex === 0;
+    const at = this.#order.indexOf(row);
+    const next = this.#order[at + 1] ?? this.#order[at - 1] ?? null;
+    const wasCurrent = row === this.#current;
     row.remove();
+    this.#order.splice(at, 1);
     this.#rows.delete(id);
     this.#items.delete(id);
-    if (wasCurrent && next !== null) this.#rove(next);
+    if (wasCurrent) this.#rove(next);
     if (hadFocus) (next ?? this.main).focus();
     if (this.#selected.has(id)) this.toggle(id);
     this.#tell();
@@ -232,7 +241,10 @@ export class List extends EventTarget {
       const fragment = document.createDocumentFragment();
       for (const state of page.items) {
         const item = this.read(state);
-        if (!this.#items.has(item.id)) fragment.append(this.#make(item));
+        if (this.#items.has(item.id)) continue;
+        const row = this.#make(item);
+        fragment.append(row);
+        this.#order.push(row);
       }
       this.more.before(fragment);
       button.textContent = "Show more";
@@ -261,6 +273,7 @@ export class List extends EventTarget {
       isDamaged: row.querySelector(".damaged")?.hidden === false,
     });
     this.#rows.set(id, row);
+    this.#order.push(row);
     this.#prepare(row);
   }
 
@@ -319,7 +332,7 @@ export class List extends EventTarget {
     let difference;
     if (sort === "modified") difference = one.modifiedAt - other.modifiedAt;
     else if (sort === "size" && one.type === "file") difference = one.sizeBytes - other.sizeBytes;
-    else difference = compareNames(one.name, other.name);
+    else difference = compareText((one.key ??= nameKey(one.name)), (other.key ??= nameKey(other.name)));
     if (difference === 0) difference = compareText(one.id, other.id);
     return order === "desc" ? -difference : difference;
   }
@@ -327,13 +340,14 @@ export class List extends EventTarget {
   /** Whether a new item lies within what is loaded; else it comes with a later page. */
   #fits(item) {
     if (!this.element.dataset.next) return true;
-    const rows = this.#all();
-    const last = rows.length > 0 ? this.#items.get(rows.at(-1).dataset.id) : undefined;
+    const last = this.#items.get(this.#order.at(-1)?.dataset.id);
     return last === undefined || this.compare(item, last) < 0;
   }
 
   #place(row, item) {
-    const rows = this.#all().filter((other) => other !== row);
+    const rows = this.#order;
+    const was = row.isConnected ? rows.indexOf(row) : -1;
+    if (was !== -1) rows.splice(was, 1);
     let low = 0;
     let high = rows.length;
     while (low < high) {
@@ -343,16 +357,12 @@ export class List extends EventTarget {
       else high = middle;
     }
     const before = rows[low] ?? this.more;
+    rows.splice(low, 0, row);
     // A row that is moved loses the focus, so it stays where it is when that is right.
     if (row.isConnected && row.nextElementSibling === before) return;
     const hadFocus = row.contains(document.activeElement) ? document.activeElement : null;
     before.before(row);
     hadFocus?.focus({ preventScroll: true });
-  }
-
-  #all() {
-    // The row in which a new folder is being named is none of them.
-    return [...this.element.querySelectorAll(".row[data-id]")];
   }
 
   #tell() {
@@ -364,16 +374,9 @@ export class List extends EventTarget {
   // --- Focus, pointer and keys
 
   #rove(row) {
-    for (const other of this.element.querySelectorAll('.row[tabindex="0"]')) other.tabIndex = -1;
+    if (this.#current) this.#current.tabIndex = -1;
+    this.#current = row;
     if (row) row.tabIndex = 0;
-  }
-
-  #neighbour(row, step) {
-    let next = row;
-    do {
-      next = step > 0 ? next.nextElementSibling : next.previousElementSibling;
-    } while (next !== null && !next.matches(".row[data-id]"));
-    return next;
   }
 
   #listen() {
@@ -475,7 +478,7 @@ export class List extends EventTarget {
   /** Move the focus by a key; with `isRange` the selection too. */
   async go(key, isRange = false) {
     if (key === "End") await this.loadAll();
-    const rows = this.#all();
+    const rows = this.#order;
     if (rows.length === 0) return;
     const row = this.#rows.get(this.current?.id) ?? rows[0];
     const at = document.activeElement === row ? rows.indexOf(row) : -1;

@@ -57,8 +57,10 @@ export class Live extends EventTarget {
       do {
         this.#isBehind = false;
         const page = await api("POST", "/changes", { cursor: this.#cursor });
+        // Of thousands none stands out.
+        const isNews = page.entries.length < 50;
         for (const entry of page.entries) {
-          this.dispatchEvent(new CustomEvent("entry", { detail: entry }));
+          this.dispatchEvent(new CustomEvent("entry", { detail: { ...entry, isNews } }));
         }
         if (page.resets.length > 0) this.dispatchEvent(new Event("reset"));
         this.#cursor = page.cursor;

@@ -65,7 +65,8 @@ def test_a_day_with_files(windows, person, tmp_path):
     expect(tab.row("annual.txt")).to_be_focused()
     own.forgive("409")
 
-    page.get_by_role("button", name="New folder").click()
+    page.get_by_role("button", name="New", exact=True).click()
+    page.get_by_role("menuitem", name="New folder").click()
     page.get_by_label("Name of the new folder").fill("Reports")
     page.keyboard.press("Enter")
     expect(tab.row("Reports")).to_be_visible()
@@ -169,7 +170,8 @@ def test_a_dropped_folder_arrives_whole(tab, tmp_path):
 
 def test_a_file_dropped_on_a_folder_goes_into_it(tab, tmp_path):
     page = tab.page
-    page.get_by_role("button", name="New folder").click()
+    page.get_by_role("button", name="New", exact=True).click()
+    page.get_by_role("menuitem", name="New folder").click()
     page.keyboard.press("Enter")
     expect(tab.row("New folder")).to_be_visible()
 

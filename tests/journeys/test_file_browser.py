@@ -1,5 +1,6 @@
 """The file browser as people use it: by keys alone, by pointer, in two tabs, with many entries."""
 
+import logging
 import random
 import re
 import time
@@ -10,6 +11,9 @@ from playwright.sync_api import expect
 from tests.journeys.browser import Tab, findings_of, new_file
 
 pytestmark = [pytest.mark.browser, pytest.mark.journey]
+
+
+log = logging.getLogger(__name__)
 
 
 def selected(tab: Tab) -> list[str]:
@@ -144,7 +148,8 @@ def test_the_whole_file_browser_is_used_by_keys_alone(tab, tmp_path):
 def test_selection_by_pointer_drag_and_undo(tab, windows, person, tmp_path):
     page = tab.page
     put(tab, tmp_path, "a.txt", "b.txt", "c.txt", "d.txt")
-    page.get_by_role("button", name="New folder").click()
+    page.locator("#main").focus()
+    page.keyboard.press("n")
     page.keyboard.press("Enter")
     expect(tab.row("New folder")).to_be_visible()
 
@@ -281,10 +286,74 @@ def test_where_no_websocket_gets_through_long_polls_bring_the_changes(windows, p
     expect(other.row("by poll.txt")).to_be_visible(timeout=20_000)
 
 
+def test_a_text_file_is_written_and_never_over_another(windows, person, tmp_path):
+    """On the version that was opened: of two who write at once, both keep what they wrote."""
+    both = windows()
+    tab = both.tab().sign_in(person).wait_until_live()
+    page = tab.page
+    page.locator("#main").focus()
+    page.keyboard.press("t")
+    page.keyboard.type("notes")
+    page.keyboard.press("Enter")
+    field = page.get_by_label("Content of notes.txt")
+    field.fill("first\n")
+    page.keyboard.press("Control+s")
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
+
+    other = both.tab().open().wait_until_live()
+    other.act("notes.txt", "Edit")
+    theirs = other.page.get_by_label("Content of notes.txt")
+    expect(theirs).to_have_value("first\n")
+    theirs.fill("theirs\n")
+    other.page.get_by_role("button", name="Save").click()
+    expect(other.page.get_by_text("Saved.", exact=True)).to_be_visible()
+    field.fill("mine\n")
+    page.get_by_role("button", name="Save").click()
+    expect(tab.toast("Both are kept")).to_be_visible()
+    field.fill("mine, once more\n")
+    page.keyboard.press("Escape")
+    expect(page.get_by_text("Close once more to throw your changes away")).to_be_visible()
+    assert findings_of(page) == []
+    page.keyboard.press("Control+s")
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    copy = page.locator(".name-link").get_by_text("conflicted copy")
+    expect(copy).to_have_count(1)
+
+    def content(name: str) -> str:
+        link = page.locator(".name-link").get_by_text(name).get_attribute("href")
+        return str(tab.run("async (href) => (await fetch(href)).text()", link))
+
+    assert content("conflicted copy") == "mine, once more\n"
+    assert content("notes.txt") == "theirs\n"
+
+    # What a field would spoil is left alone, and said; line ends stay what they were.
+    names = {"windows.txt": b"a\r\nb\r\n", "mixed.txt": b"a\r\nb\n", "raw.txt": b"\xff\xfe"}
+    for name, data in names.items():
+        (tmp_path / name).write_bytes(data)
+    tab.upload(*(tmp_path / name for name in names))
+    expect(tab.row("raw.txt")).to_be_visible()
+    tab.wait_for_uploads("3 files uploaded")
+    page.get_by_role("button", name="Close", exact=True).click()
+    for name, words in (
+        ("mixed.txt", "several kinds of line ends"),
+        ("raw.txt", "no text in UTF-8"),
+    ):
+        tab.act(name, "Edit")
+        expect(tab.toast(words)).to_be_visible()
+    tab.act("windows.txt", "Edit")
+    page.get_by_label("Content of windows.txt").fill("a\nc\n")
+    page.keyboard.press("Control+s")
+    expect(page.get_by_text("Saved.", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    assert content("windows.txt") == "a\r\nc\r\n"
+
+
 def test_the_trash_gives_back_and_deletes_for_ever_after_a_question(tab, tmp_path):
     page = tab.page
     put(tab, tmp_path, "a.txt", "b.txt", "c.txt", "d.txt")
-    page.get_by_role("button", name="New folder").click()
+    page.locator("#main").focus()
+    page.keyboard.press("n")
     page.keyboard.press("Enter")
     tab.row("a.txt").drag_to(tab.row("New folder"))
     expect(tab.row("a.txt")).to_have_count(0)
@@ -321,6 +390,7 @@ def test_the_trash_gives_back_and_deletes_for_ever_after_a_question(tab, tmp_pat
     page.get_by_label("To confirm, type delete").fill("delete")
     confirm.click()
     expect(tab.row("a.txt")).to_have_count(0)
+    tab.row("b.txt").hover()
     tab.row("b.txt").locator(".tick").click()
     tab.row("c.txt").locator(".tick").click()
     page.keyboard.press("Delete")
@@ -334,3 +404,64 @@ def test_the_trash_gives_back_and_deletes_for_ever_after_a_question(tab, tmp_pat
     page.get_by_label("To confirm, type empty").fill("empty")
     page.keyboard.press("Enter")
     expect(page.get_by_text("The trash is empty")).to_be_visible()
+
+
+FILL = """async (count) => {
+  const { api, newId } = await import("/static/js/api.js");
+  const { folder_id: parent_folder_id } = await api("GET", "/folders/root");
+  for (let at = 0; at < count; at += 1000) {
+    const items = Array.from({ length: 1000 }, (_, step) => ({
+      op: "create_folder",
+      op_id: newId(),
+      parent_folder_id,
+      name: `entry ${String(at + step).padStart(5, "0")}`,
+    }));
+    await api("POST", "/batch", { items });
+  }
+}"""
+
+
+def test_a_folder_of_ten_thousand_entries_is_used_like_a_small_one(tab):
+    page = tab.page
+    # On a page that does not show them, so that nobody watches them come.
+    tab.open("/devices").run(FILL, 10_000)
+
+    def wait_for(script: str) -> float:
+        """Until it holds; by a script, since a locator would look at each row each time."""
+        since = time.monotonic()
+        tab.wait_until(lambda: tab.run(script), seconds=60, what=script)
+        return time.monotonic() - since
+
+    began = time.monotonic()
+    tab.open()
+    wait_for("() => document.querySelectorAll('#list .row[data-id]').length >= 100")
+    first_rows = time.monotonic() - began
+    tab.wait_until_live()
+    page.locator("#list .row[data-id]").first.focus()
+    page.keyboard.press("End")
+    to_the_end = wait_for("() => document.activeElement.textContent.includes('entry 09999')")
+    page.keyboard.press("Control+a")
+    all_selected = wait_for(
+        "() => document.querySelector('#selection').textContent.includes('10,000 selected')"
+    )
+    # What docs/performance.md says, with --log-cli-level=INFO.
+    log.info("first %.2f s, to the end %.2f s, all %.2f s", first_rows, to_the_end, all_selected)
+
+    # What comes from elsewhere finds its place among them.
+    tab.run(
+        """async () => {
+          const { api } = await import("/static/js/api.js");
+          const parent_folder_id = document.querySelector("#list").dataset.folder;
+          await api("POST", "/folders", { parent_folder_id, name: "entry 05000b" });
+        }"""
+    )
+    wait_for("() => document.querySelectorAll('#list .row[data-id]').length === 10_001")
+    names = tab.run(
+        "() => [...document.querySelectorAll('#list .name-link')].map((link) => link.textContent)"
+    )
+    assert names == sorted(names)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Home")
+    page.keyboard.press("PageDown")
+    wait_for("() => document.activeElement.textContent.includes('entry 000')")
+    assert tab.run("() => document.activeElement.matches('.row:nth-of-type(n + 6)')")

@@ -6,6 +6,8 @@ import { offer } from "../bar.js";
 import { announce, make } from "../dom.js";
 import { openDialog } from "../dialogs.js";
 import { dropTarget, draggableRows } from "../drag.js";
+import { isText, openEditor } from "../editor.js";
+import { kindOf } from "../format.js";
 import { readDrop, readInput } from "../drop.js";
 import { addKeys, showKeys } from "../keys.js";
 import { itemOf, List } from "../list.js";
@@ -37,6 +39,13 @@ const keys = offer(list, [
   { label: "Download", icon: "download", key: "d", bar: true, run: (items) => actions.download(items) },
   { label: "Share by link…", icon: "share-2", key: "s", when: isOne, run: ([item]) => openShare(item) },
   null,
+  {
+    label: "Edit",
+    icon: "file-pen",
+    key: "e",
+    when: (items) => isOne(items) && isText(items[0], kindOf(items[0]).kind),
+    run: async ([item]) => openEditor(await api("GET", `/files/${item.id}`), uploads),
+  },
   { label: "Rename", icon: "pencil", key: "F2", when: isOne, run: ([item]) => actions.rename(item) },
   { label: "Move…", icon: "folder-input", key: "m", bar: true, run: (items) => actions.choose(items, false) },
   { label: "Copy to…", icon: "copy", key: "c", bar: true, run: (items) => actions.choose(items, true) },
@@ -92,6 +101,19 @@ const newFolder = () =>
     name: "New folder",
     label: "Name of the new folder",
     save: (name, id) => api("POST", "/folders", { folder_id: id, parent_folder_id: list.folderId, name }),
+  });
+
+/** An empty file, and the editor for it. */
+const newText = () =>
+  newItem({
+    name: "New text file.txt",
+    label: "Name of the new text file",
+    save: async (name) => {
+      const target = { on_conflict: "fail" };
+      const { file } = await uploads.save(new File([], name), list.folderId, target);
+      setTimeout(() => openEditor(file, uploads));
+      return file;
+    },
   });
 
 // --- Uploads
@@ -187,17 +209,18 @@ document.addEventListener("paste", (event) => {
 
 const PLACE = [
   { label: "New folder", icon: "folder-plus", key: "N", run: newFolder },
+  { label: "New text file", icon: "file-plus", key: "T", run: newText },
   { label: "Upload files…", icon: "file-up", key: "U", run: () => files.click() },
   { label: "Upload a folder…", icon: "folder-up", run: () => folder.click() },
 ];
 
 for (const [id, entries] of [
-  ["#new", PLACE.slice(0, 1)],
-  ["#upload", PLACE.slice(1)],
+  ["#new", PLACE.slice(0, 2)],
+  ["#upload", PLACE.slice(2)],
 ]) {
   const button = document.querySelector(id);
   button.hidden = false;
-  button.addEventListener("click", () => (entries.length === 1 ? entries[0].run() : openMenu(button, entries)));
+  button.addEventListener("click", () => openMenu(button, entries));
 }
 list.main.addEventListener("contextmenu", (event) => {
   if (event.defaultPrevented || event.target.closest("a, button, input, .row, [role=row]") !== null) return;
@@ -249,11 +272,11 @@ window.addEventListener("popstate", () => {
 // --- News from elsewhere
 
 const live = follow(list.element.dataset.cursor, { isBusy: () => uploads.isBusy });
-live.addEventListener("entry", ({ detail: { action, item: state } }) => {
+live.addEventListener("entry", ({ detail: { action, item: state, isNews } }) => {
   if (state.type === "mount") return;
   const item = itemOf(state);
   if (action === "upsert" && item.parentId === list.folderId) {
-    list.upsert(item, { isNews: true });
+    list.upsert(item, { isNews });
   } else {
     const known = list.get(item.id);
     if (known !== undefined && known.rev < item.rev) list.remove(item.id);
@@ -299,6 +322,7 @@ addKeys([
   { keys: "Ctrl+v", label: "Paste here, also files from elsewhere" },
   { keys: "Backspace Alt+ArrowUp", label: "To the folder above", run: up },
   { keys: "n", label: "New folder", run: newFolder },
+  { keys: "t", label: "New text file", run: newText },
   { keys: "u", label: "Upload files", run: () => files.click() },
   { keys: "g", label: "List or grid", run: () => views.querySelector('[aria-current="false"]').click() },
   { keys: "?", label: "This list", run: showKeys },

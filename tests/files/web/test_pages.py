@@ -240,7 +240,7 @@ def test_the_sprite_has_every_icon_and_may_be_kept_for_ever(client):
 
     assert answer["Content-Type"] == "image/svg+xml"
     assert "immutable" in answer["Cache-Control"]
-    assert all(f'id="{name}"'.encode() in answer.content for name in icons.NAMES)
+    assert all(f'id="i-{name}"'.encode() in answer.content for name in icons.NAMES)
 
 
 def test_every_icon_that_the_pages_ask_for_is_in_the_sprite():
