@@ -24,6 +24,7 @@ from sync_client.errors import (
     Transient,
     Unreachable,
 )
+from sync_client.trust import trusted
 
 # A batch of 1,000 files is one transaction on the server, which may have to wait its turn.
 TIMEOUT = httpx.Timeout(120, connect=10)
@@ -53,6 +54,7 @@ class HttpApi:
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         self._client = httpx.Client(
+            verify=trusted(),
             base_url=server_url.rstrip("/") + "/api/v1/",
             headers={
                 "User-Agent": USER_AGENT,

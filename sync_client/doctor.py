@@ -27,6 +27,7 @@ from sync_client.errors import RootMissing, SyncError
 from sync_client.filesystem import LocalFileSystem
 from sync_client.linked import TREES, link_command
 from sync_client.names import OWN_FOLDER, printable
+from sync_client.trust import trusted
 
 ANSWER_SECONDS = 15.0
 # Signed URLs live 5 to 15 minutes, and logs are compared between machines.
@@ -85,15 +86,12 @@ def _server(store: Store, url: str) -> Iterator[Finding]:
         headers["Authorization"] = f"Bearer {store.token()}"
     try:
         began = time.time()
-        answer = httpx.get(f"{url}/api/v1/account", headers=headers, timeout=ANSWER_SECONDS)
+        answer = httpx.get(
+            f"{url}/api/v1/account", headers=headers, timeout=ANSWER_SECONDS, verify=trusted()
+        )
     except httpx.ConnectError as error:
         if "CERTIFICATE" in str(error).upper():
-            yield Finding(
-                "tls",
-                Level.FAILURE,
-                f"The certificate of {url} is not one that this system trusts, or has expired.",
-                "Renew it on the server, or add its authority to this system.",
-            )
+            yield _refused_certificate(url, str(error))
         else:
             yield _unreachable(url)
         return
@@ -119,6 +117,19 @@ def _server(store: Store, url: str) -> Iterator[Finding]:
         yield Finding("login", Level.FAILURE, message, f"drive login {url} --email E")
     else:
         yield Finding("login", Level.OK, "This device is signed in.")
+
+
+def _refused_certificate(url: str, reason: str) -> Finding:
+    """What is wrong with a certificate, from the words of OpenSSL."""
+    if "expired" in reason:
+        what, remedy = "has expired", "Renew it on the server, and look at the clock here."
+    elif "mismatch" in reason:
+        what = "is for another name"
+        remedy = "Sign in with the address that it is for: drive login"
+    else:
+        what = "is not one that this system trusts"
+        remedy = "Add its authority to this system, or give the server one of a known authority."
+    return Finding("tls", Level.FAILURE, f"The certificate of {url} {what}.", remedy)
 
 
 def _unreachable(url: str) -> Finding:
@@ -155,7 +166,7 @@ def _tls(url: str) -> Finding:
 def _certificate_ends(host: str, port: int) -> datetime:
     with (
         socket.create_connection((host, port), timeout=ANSWER_SECONDS) as raw,
-        ssl.create_default_context().wrap_socket(raw, server_hostname=host) as secured,
+        trusted().wrap_socket(raw, server_hostname=host) as secured,
     ):
         found = secured.getpeercert() or {}
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(found["notAfter"])), UTC)

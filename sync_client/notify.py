@@ -19,6 +19,7 @@ from sync_client.api import USER_AGENT, HttpApi
 from sync_client.errors import ApiProblem, LoginRevoked, SyncError, Transient
 from sync_client.logs import trace_of
 from sync_client.system import jitter
+from sync_client.trust import trusted
 
 FIRST_PAUSE_SECONDS = 1.0
 # A server that is back is found within this. Thousands that come together are promised to be
@@ -175,6 +176,7 @@ class Notifier:
         try:
             socket = connect(
                 self._uri,
+                ssl=trusted() if self._uri.startswith("wss:") else None,
                 additional_headers={"Authorization": f"Bearer {self._token}"},
                 user_agent_header=USER_AGENT,
                 open_timeout=10,

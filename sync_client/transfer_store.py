@@ -16,6 +16,7 @@ import httpx
 from sync_client.api import ATTEMPTS, USER_AGENT, pause_before
 from sync_client.errors import Stopped, Transient, Unreachable
 from sync_client.limits import Limits
+from sync_client.trust import trusted
 
 PARALLEL_REQUESTS = 8
 TIMEOUT = httpx.Timeout(60, connect=10)
@@ -59,6 +60,7 @@ class BlockStore:
         # Since the last success; threads may lose a count, which matters to nobody.
         self._failures = 0
         self._client = httpx.Client(
+            verify=trusted(),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity"},
             timeout=TIMEOUT,
             limits=httpx.Limits(max_connections=PARALLEL_REQUESTS),

@@ -1,16 +1,30 @@
 """The client and this machine: doctor, service, completion."""
 
+import ipaddress
 import json
 import os
+import shutil
 import sqlite3
+import ssl
+import subprocess
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from sync_client import doctor
+from sync_client.api import HttpApi
+from sync_client.config import Store
 from sync_client.doctor import Level
+from sync_client.errors import NotDrive, Unreachable
+from sync_client.service import unit_text
 
 
 @pytest.fixture
@@ -37,8 +51,8 @@ def point_to(url, tmp_path):
 
 
 @contextmanager
-def answering(status, content_type, **headers):
-    """A server of ours that answers every request the same."""
+def answering(status, content_type, *, certificate=None, **headers):
+    """A server of ours that answers every request the same; certificate: a file, for TLS."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -54,9 +68,66 @@ def answering(status, content_type, **headers):
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        scheme = "http" if certificate is None else "https"
+        yield f"{scheme}://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+class Authority:
+    """Signs certificates; `path` is its own, for those who are to trust it."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority")])
+        self.path = folder / "authority.pem"
+        own = self._certificate(self._name, self._key, days=30, is_authority=True)
+        self.path.write_bytes(own.public_bytes(Encoding.PEM))
+
+    def certificate(self, *, address="127.0.0.1", days=90, is_signed=True):
+        """A file with a key and its certificate; days: for how long, negative: expired."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a server")])
+        made = self._certificate(name, key if not is_signed else self._key, days=days, names=names,
+                                 public_key=key.public_key(), is_signed=is_signed)  # fmt: skip
+        path = self._folder / f"{address} {days} {is_signed}.pem"
+        path.write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            + made.public_bytes(Encoding.PEM)
+        )
+        return path
+
+    def _certificate(
+        self, name, signer, *, days, names=None, public_key=None, is_authority=False, is_signed=True
+    ):
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name if is_signed else name)
+            .public_key(public_key or signer.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=365))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        )
+        if names is not None:
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(signer, SHA256())
+
+
+@pytest.fixture
+def authority(tmp_path, monkeypatch):
+    """An authority that this system trusts."""
+    made = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.path))
+    return made
 
 
 # Doctor
@@ -109,6 +180,54 @@ def test_the_server_is_told_from_others_and_its_clock_is_compared(inside, tmp_pa
         assert found["login"]["level"] == found["clock"]["level"] == "failure"
         assert "ahead of" in found["clock"]["message"]
         assert "drive login" in found["login"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("made", "level", "message", "remedy"),
+    [
+        ({}, "ok", "trusted, for 89 more days", None),
+        ({"days": 5}, "warning", "ends in 4 days", "Renew it"),
+        ({"days": -1}, "failure", "has expired", "Renew it"),
+        ({"address": "127.0.0.2"}, "failure", "is for another name", "drive login"),
+        ({"is_signed": False}, "failure", "not one that this system trusts", "authority"),
+    ],
+    ids=["good", "ending", "expired", "wrong name", "self-signed"],
+)
+def test_a_certificate_is_judged_as_every_connection_of_the_client_does(
+    inside, tmp_path, authority, made, level, message, remedy
+):
+    file = authority.certificate(**made)
+    with answering(401, "application/problem+json", certificate=file) as url:
+        point_to(url, tmp_path)
+        found = findings(inside)["tls"]
+        api = HttpApi(url, "token", sleep=lambda seconds: None)
+        with pytest.raises(Unreachable if level == "failure" else NotDrive):
+            api.request("GET", "account")
+        api.close()
+
+    assert found["level"] == level
+    assert message in found["message"]
+    assert found["remedy"] is None if remedy is None else remedy in found["remedy"]
+
+
+def test_a_unit_is_one_that_systemd_understands(tmp_path, monkeypatch):
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("no systemd-analyze on this machine")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    unit = tmp_path / "drive.service"
+
+    def verified(text):
+        unit.write_text(text)
+        done = subprocess.run(
+            [analyze, "--user", "verify", str(unit)], capture_output=True, text=True, check=False
+        )
+        # What it says of other units of the machine is none of ours.
+        return [line for line in done.stderr.splitlines() if "drive.service" in line]
+
+    text = unit_text(Store(tmp_path / 'odd "folder" 100%'))
+    assert verified(text) == []
+    assert verified(text.replace("RestartSec=10", "RestartSec=soon"))
 
 
 def test_what_a_file_system_lacks_is_named(tmp_path, monkeypatch):
