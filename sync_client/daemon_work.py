@@ -153,7 +153,12 @@ class Work:
             self._hints.everything = True
         hints, pull, asked = self._hints, self._pull, self._asked
         result = self.folder.engine.cycle(
-            dirty=hints.folders, closed=hints.closed, rescan=hints.everything, pull=pull
+            dirty=hints.folders,
+            closed=hints.closed,
+            rescan=hints.everything,
+            pull=pull,
+            # Somebody asks for all of it, and may have made room.
+            retry=asked > self.covered,
         )
         status = self.folder.engine.status()
         now = time.monotonic()

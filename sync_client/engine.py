@@ -126,18 +126,22 @@ class Engine:
         closed: Set[Path] = frozenset(),
         rescan: bool = False,
         pull: bool = True,
+        retry: bool = False,
     ) -> CycleResult:
         """Look, plan and apply until nothing is ready.
 
         dirty: folders in which the disk changed; closed: files whose writers have closed them,
         so that nobody has to wait whether they write on; rescan: look at all of it; pull: ask the
-        server for changes first. The first cycle of a process does all three. Raises
+        server for changes first; retry: what was set aside, too, since somebody asks for it. The
+        first cycle of a process does all three. Raises
         Transient (again later, nothing is lost), MustStop (the user has to act) and
         StateDamaged (open it again: it begins anew).
         """
         try:
             with state_errors(self._trees.database.path):
                 self._bench.closed = closed
+                if retry:
+                    self._trees.retry_problems()
                 return self._cycle(dirty or set(), rescan=rescan, pull=pull)
         except OSError as error:
             # In the middle of a step, perhaps: what a crash would have left is to be finished.

@@ -388,6 +388,13 @@ class LocalFileSystem:
                     found += stash_entries.stashed(reachable)
         return sorted(found, key=lambda each: each.removed_ns, reverse=True)
 
+    def delete_stashed(self, stashed: Stashed) -> None:
+        """Delete a file of the stash for ever; nothing where it is gone already."""
+        with self._folder(STASH) as inside, self._stash() as reachable:
+            for stash in (inside, reachable):
+                with contextlib.suppress(FileNotFoundError):
+                    _delete_entry(stash, stashed.entry)
+
     def give_back(self, stashed: Stashed, path: Path) -> None:
         """Move a file of the stash to a free path; missing folders are made.
 
@@ -607,10 +614,14 @@ def _sweep(stash: int, before_ns: int) -> None:
             continue
         # What somebody has put there, or what cannot be deleted, is left alone.
         with contextlib.suppress(OSError):
-            with opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
-                for name in os.listdir(folder):
-                    os.unlink(name, dir_fd=folder)
-            os.rmdir(entry, dir_fd=stash)
+            _delete_entry(stash, entry)
+
+
+def _delete_entry(stash: int, entry: str) -> None:
+    with opened(os.open(entry, _FOLDER_FLAGS, dir_fd=stash)) as folder:
+        for name in os.listdir(folder):
+            os.unlink(name, dir_fd=folder)
+    os.rmdir(entry, dir_fd=stash)
 
 
 def _place_of(descriptor: int, *, is_strict: bool) -> tuple[int, ...]:

@@ -281,7 +281,7 @@ def _resting_state(
 def _settle(folder: LinkedFolder, interrupt: threading.Event) -> bool:
     """Cycle until there is nothing left to do; whether both sides are equal then."""
     folder.check_root()
-    result = folder.engine.cycle(rescan=True, pull=True)
+    result = folder.engine.cycle(rescan=True, pull=True, retry=True)
     busy_since = time.monotonic()
     while not result.is_finished and time.monotonic() - busy_since < LONGEST_BUSY_SECONDS:
         interrupt.wait(min(result.retry_after or 0.05, LONGEST_PAUSE_SECONDS))

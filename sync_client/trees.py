@@ -649,6 +649,11 @@ class Trees:
                 (local_id, due_ns, code, message),
             )
 
+    def retry_problems(self) -> None:
+        """Try again now what was set aside, and listed, until some moment."""
+        for table in ("dirty_items", "dirty_locals"):
+            self._run(f"UPDATE {table} SET due_ns = 0 WHERE code IS NOT NULL AND due_ns > 0")
+
     def dirty_entries(self, *, now_ns: int, folders: bool) -> Iterator[Entry]:
         """What has to be compared now, either the folders or everything else.
 

@@ -115,8 +115,8 @@ def log(
 
 
 def duration(text: str) -> float:
-    """Seconds of a time like 90, 90s, 10m or 2h."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
+    """Seconds of a time like 90, 90s, 10m, 2h or 3d."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
     if not found:
         raise typer.BadParameter(f"{text!r} is no time; write seconds, or like 10m.")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]

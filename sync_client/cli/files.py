@@ -129,8 +129,10 @@ def restore(
     deleted: Annotated[
         bool, typer.Option("--deleted", help="Bring it back from the trash.")
     ] = False,
-) -> None:
+) -> int:
     """Go back to an old version, or bring back what was deleted. Nothing is lost by it."""
+    from sync_client import running
+    from sync_client.status import Exit
     from sync_client.subject import file_of
     from sync_client.versions import history_of, restore_version, version_named
 
@@ -138,20 +140,28 @@ def restore(
         raise typer.BadParameter("Give either --version N, or --deleted.")
     store = opened_store()
     subject, state = _subject(store, file)
+    if subject.is_local and not deleted:
+        # First, so that what was changed here is a version like any other, and no conflict.
+        code = running.sync_quietly(store)
+        if code not in {Exit.OK, Exit.WITH_PROBLEMS}:
+            complain("nothing was restored, since the folder cannot be synced now: drive status")
+            return code
     with server_of(store) as api:
         if deleted:
             _bring_back(api, subject.remote_path)
-            return
+            return 0
         item = file_of(api, subject, state=state)
-        wanted = version_named(history_of(api, item), version)
+        versions = history_of(api, item)
+        wanted = version_named(versions, version)
         if wanted["is_current"]:
             say(f"Nothing to do: version {wanted['number']} is the current one.")
-            return
+            return 0
         restore_version(api, item, wanted)
     say(
         f"{harmless(subject.shown)} has the content of version {wanted['number']} again, "
-        "as a new version."
+        f"as a new version. What it was until now is version {versions[0]['number']}."
     )
+    return 0
 
 
 def diff(

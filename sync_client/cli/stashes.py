@@ -2,11 +2,14 @@
 
 import datetime
 import json
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sync_client.cli.daemon import duration
 from sync_client.cli.device import opened_store
 from sync_client.cli.output import harmless, say, size_text
 
@@ -105,6 +108,33 @@ def restore_stash(
     now = datetime.datetime.now(datetime.UTC).date()
     placed = stash_entries.restore(fs, each, target, day=now)
     say(f"Restored: {harmless(printable((root.path, *placed)))}")
+
+
+@stash.command("empty")
+def empty_stash(
+    older: Annotated[
+        str,
+        typer.Option("--older", help="Only what is there longer, like 2h or 3d.", metavar="TIME"),
+    ] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete for ever what is in the stash, to make room. Nothing on the server changes."""
+    from sync_client.linking import Refused
+
+    before_ns = time.time_ns() - (round(duration(older) * 1e9) if older else 0)
+    found = [each for each in _found(opened_store()) if each[2].removed_ns <= before_ns]
+    if not found:
+        say("There is nothing to delete.")
+        return
+    size = size_text(sum(each.size_bytes for _, _, each in found))
+    noun = "file" if len(found) == 1 else "files"
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Refused("It would be deleted for ever. Say --yes if you mean it.")
+        typer.confirm(f"Delete {len(found)} {noun} ({size}) for ever?", abort=True, err=True)
+    for _, fs, each in found:
+        fs.delete_stashed(each)
+    say(f"Deleted: {len(found)} {noun}, {size}.")
 
 
 def _found(store: "Store") -> "list[tuple[Root, LocalFileSystem, Stashed]]":

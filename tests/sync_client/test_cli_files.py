@@ -144,6 +144,48 @@ def test_an_old_version_comes_back_here_and_is_compared(inside, folder):
     assert inside("history", folder).returncode == 2
 
 
+def test_going_back_keeps_what_was_changed_here_and_not_synced_yet(inside, folder):
+    note = folder / "note"
+    for text in ("one", "two"):
+        note.write_text(text)
+        assert inside("sync", "--once").returncode == 0
+    note.write_text("three, not synced yet")
+
+    done = inside("restore", note, "--version", "1")
+
+    assert done.returncode == 0, done.stderr
+    assert "until now is version 3" in done.stdout
+    assert inside("sync", "--once").returncode == 0
+    assert {path.name: path.read_text() for path in folder.glob("[!.]*")} == {"note": "one"}
+    assert inside("get", "/note", "gone back").returncode == 0
+    assert inside("restore", note, "--version", "3").returncode == 0
+    assert inside("sync", "--once").returncode == 0
+    assert note.read_text() == "three, not synced yet"
+
+    inside("pause")
+    note.write_text("four")
+    assert inside("restore", note, "--version", "1").returncode == 5
+    assert note.read_text() == "four"
+
+
+def test_the_stash_is_emptied_on_demand_only(inside, folder):
+    for name in ("one", "two"):
+        (folder / name).write_text(name)
+    assert inside("sync", "--once").returncode == 0
+    assert inside("stash", "empty", "--yes").stdout == "There is nothing to delete.\n"
+    for name in ("one", "two"):
+        inside("mv", f"/{name}", f"/{name} moved")
+        inside("rm", f"/{name} moved")
+    assert inside("sync", "--once").returncode == 0
+    assert len(json.loads(inside("stash", "list", "--json").stdout)["items"]) == 2
+
+    assert inside("stash", "empty").returncode == 2
+    assert inside("stash", "empty", "--yes", "--older", "2d").stdout.startswith("There is nothing")
+    assert len(json.loads(inside("stash", "list", "--json").stdout)["items"]) == 2
+    assert inside("stash", "empty", "--yes").stdout == "Deleted: 2 files, 6 B.\n"
+    assert inside("stash", "list").stdout == "The stash is empty.\n"
+
+
 def test_versions_that_are_no_text_are_only_told_apart(inside, tmp_path):
     for content in (b"\0one", b"\0two!"):
         (tmp_path / "film").write_bytes(content)

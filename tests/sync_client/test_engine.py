@@ -849,6 +849,21 @@ def test_a_new_file_whose_answer_was_lost_is_not_doubled(laptop: Device, server:
     assert server.tree() == laptop.tree() == {("a",): b"edited since"}
 
 
+def test_what_was_set_aside_is_tried_again_when_somebody_asks(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    server.put("film", content=b"x" * 1000)
+    monkeypatch.setattr(laptop.fs, "free_bytes", lambda: 0)
+    laptop.sync()
+    assert codes(laptop) == {"film": "disk-full"}
+    monkeypatch.undo()
+    laptop.engine.cycle(rescan=True)
+    assert codes(laptop) == {"film": "disk-full"}
+
+    assert laptop.engine.cycle(rescan=True, retry=True).is_settled
+    assert laptop.tree() == server.tree()
+
+
 def test_one_refused_file_does_not_stop_the_others(
     laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ):
