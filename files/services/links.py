@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -82,12 +82,22 @@ def links_of(
     user: User, *, after: Place | None = None, limit: int
 ) -> tuple[Sequence[ShareLink], Place | None]:
     """The person's links that still open, the newest first; where the next page begins after."""
-    links = ShareLink.objects.filter(
+    links = _open_links(user).select_related("file", "folder")
+    return newest_first(links, "created_at", after=after, limit=limit)
+
+
+def link_count(user: User, item: File | Folder) -> int:
+    """How many of the person's links lead to an item itself and still open."""
+    target = Q(file=item.pk) if isinstance(item, File) else Q(folder=item.pk)
+    return _open_links(user).filter(target).count()
+
+
+def _open_links(user: User) -> QuerySet[ShareLink]:
+    return ShareLink.objects.filter(
         Q(expires_at__isnull=True) | Q(expires_at__gt=timezone.now()),
         created_by=user,
         revoked_at__isnull=True,
-    ).select_related("file", "folder")
-    return newest_first(links, "created_at", after=after, limit=limit)
+    )
 
 
 def revoke_link(*, user: User, link_id: UUID) -> None:

@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from files.web import downloads, shared, views
+from files.web import details, downloads, shared, views
 
 app_name = "web"
 urlpatterns = [
     path("", views.folder, name="root"),
     path("folders/<uuid:folder_id>", views.folder, name="folder"),
+    path("details/<uuid:item_id>", details.details, name="details"),
     path("trash", views.trash_page, name="trash"),
     path("devices", views.devices_page, name="devices"),
     path("activity", views.activity, name="activity"),

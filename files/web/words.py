@@ -94,3 +94,19 @@ def kind_of(name: str) -> tuple[str, str]:
     stem, dot, extension = name.rpartition(".")
     known = KINDS.get(extension.lower()) if dot and stem else None
     return known or ("file", "other")
+
+
+_KIND_NAMES = {
+    "text": "Text",
+    "image": "Image",
+    "media": "Audio or video",
+    "table": "Table",
+    "code": "Source code",
+    "archive": "Archive",
+    "other": "File",
+}
+
+
+def kind_name(name: str) -> str:
+    """What kind of file this is by its name: "Image", "Table"."""
+    return _KIND_NAMES[kind_of(name)[1]]

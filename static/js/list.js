@@ -56,7 +56,7 @@ function compareText(one, other) {
 /**
  * The list on the page. Fires "menu" (`{ at, row }`), "activate" (an item is to be opened:
  * `{ item }`; cancel it to do so otherwise than by its link) and "select" (the selection, or
- * the row with the focus, is another one).
+ * the row with the focus, is another one) and "change" (a row says something else).
  *
  * The trash has its own `load` (a cursor → a page), `read` (a state → an item), `fill` (what
  * its rows show beside) and `compare`.
@@ -189,6 +189,7 @@ export class List extends EventTarget {
     } else {
       this.#items.set(item.id, item);
       this.#fill(row, item);
+      this.dispatchEvent(new Event("change"));
     }
     this.#place(row, item);
     if (!this.#current) this.#rove(row);

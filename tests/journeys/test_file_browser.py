@@ -134,6 +134,19 @@ def test_the_whole_file_browser_is_used_by_keys_alone(tab, tmp_path):
     page.go_back()
     expect(page.locator("#list")).not_to_have_class(re.compile("is-grid"))
 
+    # Details at the side follow the focus, and are there again the next time.
+    tab.row("Folder").focus()
+    keys.press("i")
+    details = page.get_by_role("complementary", name="Details")
+    expect(details.get_by_role("heading", name="Folder", exact=True)).to_be_visible()
+    keys.press("ArrowDown")
+    expect(details).to_contain_text("added b.txt")
+    page.reload()
+    tab.wait_until_live()
+    expect(details.get_by_role("heading", name="Folder", exact=True)).to_be_visible()
+    keys.press("i")
+    expect(details).to_be_hidden()
+
     # The help tells of all this; single letters can be switched off there.
     keys.press("?")
     help_page = page.get_by_role("dialog")

@@ -6,6 +6,7 @@ import { offer } from "../bar.js";
 import { announce, make } from "../dom.js";
 import { openDialog } from "../dialogs.js";
 import { dropTarget, draggableRows } from "../drag.js";
+import { showDetails } from "../details.js";
 import { isText, openEditor } from "../editor.js";
 import { kindOf } from "../format.js";
 import { readDrop, readInput } from "../drop.js";
@@ -35,6 +36,9 @@ const isOne = (items) => items.length === 1;
 const isFile = ({ type }) => type === "file";
 const areFiles = (items) => items.every(isFile);
 
+const versions = (item) => openVersions(item, (restored) => list.upsert(restored));
+const details = showDetails(list, { versions, share: openShare });
+
 const keys = offer(list, [
   { label: "Download", icon: "download", key: "d", bar: true, run: (items) => actions.download(items) },
   { label: "Share by link…", icon: "share-2", key: "s", when: isOne, run: ([item]) => openShare(item) },
@@ -54,8 +58,9 @@ const keys = offer(list, [
     icon: "history",
     key: "v",
     when: (items) => isOne(items) && areFiles(items),
-    run: ([item]) => openVersions(item, (restored) => list.upsert(restored)),
+    run: ([item]) => versions(item),
   },
+  { label: "Details", icon: "panel-right", key: "i", run: () => details() },
   null,
   { label: "Delete", icon: "trash-2", key: "Delete", bar: true, isDanger: true, run: (items) => actions.trash(items) },
 ]);

@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from html import unescape
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -369,3 +370,21 @@ def test_the_account_tells_what_fills_its_storage(browser, alice, laptop):
     # After the sum: what is shown, older versions, the trash, what is stored once for two.
     assert parts[-4:] == [2 * 256_000 + 4 + 500, 256_000, 1_000, 256_000]
     assert parts[-5] == sum(parts[-4:-1])
+
+
+def test_the_details_of_an_item_are_a_part_of_a_page(browser, alice, laptop, mallory):
+    folder = new_folder(laptop, "<b>Projects")
+    file = put_file(laptop, folder.pk, "a.txt", size_bytes=2_100_000)
+
+    of_file = browser(alice).get(f"/details/{file.pk}")
+    of_folder = browser(alice).get(f"/details/{folder.pk}").content.decode()
+
+    text = of_file.content.decode()
+    for part in ("2.1 MB", "Text", "&lt;b&gt;Projects", "added <bdi>a.txt</bdi>", "My files"):
+        assert part in text
+    assert "<html" not in text
+    assert "no-store" in of_file["Cache-Control"]
+    assert "a.txt" in of_folder
+    for path in (f"/details/{file.pk}", f"/details/{folder.pk}", f"/details/{uuid4()}"):
+        assert browser(mallory).get(path).status_code == 404
+    assert browser(None).get(f"/details/{file.pk}").status_code == 302
