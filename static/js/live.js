@@ -40,7 +40,7 @@ export class Live extends EventTarget {
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) return;
       this.pull();
-      if (this.#attempt > 1) this.#poll();
+      if (this.#attempt > 0) this.#poll();
     });
     // Signals may be lost: every few minutes the page asks by itself.
     setInterval(() => this.pull(), QUIET_MS);
@@ -91,7 +91,10 @@ export class Live extends EventTarget {
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
     this.#socket = socket;
-    const greeting = setTimeout(() => this.#lose(socket), GREETING_MS);
+    const greeting = setTimeout(() => {
+      this.#lose(socket);
+      this.#poll();
+    }, GREETING_MS);
     socket.addEventListener("message", ({ data }) => {
       const message = JSON.parse(data);
       if (message.type === "hello") {
