@@ -241,6 +241,10 @@ class _Planner:
             return self._move_local(local, remote, conflict)
         if moved_locally or is_parked(remote.name):
             return self._move_remote(local, remote)
+        if self._item_of(local.parent_id) and self._node_of(remote.parent_id):
+            # Nobody has moved it, and the folders above are two things: a commit has made a
+            # folder for it in the stead of one that was deleted. The server's place stands.
+            return self._move_local(local, remote, None)
         # The folder above them is about to be matched anew.
         return Verdict.WAIT
 

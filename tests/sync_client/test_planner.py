@@ -353,6 +353,28 @@ def test_a_move_that_is_undone_gets_its_name_back_from_what_was_created_there():
     assert b"created here" in world.here().values()
 
 
+def test_a_file_follows_the_folder_that_the_server_made_for_it():
+    """Its commit brought it back below a new folder, which this device had not seen then."""
+    world = World()
+    here = world.folder_here(ROOT_ID, "here")
+    there = world.folder_here(ROOT_ID, "there")
+    file = world.write_here(here, "file", b"content")
+    world.agree()
+    node = world.trees.local(file)
+    synced = world.trees.synced_of_local(file)
+    item = world.trees.remote(f"i{file}")
+    assert node is not None
+    assert synced is not None
+    assert item is not None
+    world.move_there(item, f"i{there}", "file")
+    world.trees.put_synced(replace(synced, parent_id=f"i{there}"))
+
+    bring_together(world, random.Random(1))
+
+    assert world.here() == world.there()
+    assert ("there", "file") in world.here()
+
+
 def test_two_names_are_exchanged_beside_one_that_differs_in_case():
     world = World()
     rival = world.trees.new_local_id()
