@@ -159,6 +159,9 @@ class Engine:
         if is_first:
             apply_recovery.recover(self._bench)
         self._sweep()
+        if is_first:
+            # What the rules of the device ignore need not be looked at, nor what is below.
+            viewing.refresh(self._trees, self._rules, device_rules=self.wishes.ignore)
         if rescan or is_first or self._rests:
             self._bench.rescan.clear()
             self._bench.look_again(*scan_everything(self._trees, self._fs, self._clock).again)

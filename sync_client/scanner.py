@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from sync_client.errors import PathProblem
+from sync_client.ignore import LARGEST_RULES_BYTES, RULES_NAME
 from sync_client.names import REFUSALS, refusal
 from sync_client.nodes import ROOT_ID, LocalNode
 from sync_client.ports import Clock, FileSystem, Kind, Observation, Path, Signature
 from sync_client.trees import AsSeen, Trees
-from sync_client.view import IGNORED
+from sync_client.view import IGNORED, rules_text
 
 # A hash taken this soon after a write may be of the content before a further write that
 # left the same time stamp: coarse clocks count in whole milliseconds, or seconds.
@@ -46,7 +47,9 @@ def scan_everything(trees: Trees, fs: FileSystem, clock: Clock) -> Scan:
     Raises RootMissing, also when the root went while it was looked at; Local is as before.
     """
     with trees.transaction(), fs.one_root():
-        run = _Run(trees, fs, is_recursive=True)
+        # Only of what was never seen: then nothing that moves can look like something deleted.
+        is_first = trees.next_local_id == ROOT_ID + 1
+        run = _Run(trees, fs, is_recursive=True, learns_rules=is_first)
         run.visit(ROOT_ID, ())
         return run.finish(clock.now_ns())
 
@@ -91,10 +94,15 @@ def _recheck_racy(trees: Trees, now_ns: int) -> None:
 
 
 class _Run:
-    def __init__(self, trees: Trees, fs: FileSystem, *, is_recursive: bool) -> None:
+    def __init__(
+        self, trees: Trees, fs: FileSystem, *, is_recursive: bool, learns_rules: bool = False
+    ) -> None:
+        """learns_rules: rules that the scan meets count at once, for what is new below."""
         self._trees = trees
         self._fs = fs
         self._is_recursive = is_recursive
+        self._learns_rules = learns_rules
+        self._view = trees.view
         self._scan = Scan()
         self._stack: list[tuple[int, Path]] = []
         self._visited: set[int] = set()
@@ -146,10 +154,29 @@ class _Run:
             ]
             if changed or before:
                 # As they are now: what is compared first may move what comes later.
+                if self._learns_rules and any(each.name == RULES_NAME for each in changed):
+                    self._learn(path)
                 known = {node.name: node for node in self._trees.local_children(local_id)}
                 for seen in changed:
                     self._compare(local_id, path, known.get(seen.name), seen)
                 self._missing.extend(known[name] for name in before)
+
+    def _learn(self, path: Path) -> None:
+        """Know the rules of a folder before what is in it: what they ignore is not walked.
+
+        A guess, until `viewing.py` has read the file, settled, and made the trees agree with it.
+        """
+        rules = self._view.rules
+        if path in rules.files:
+            return
+        try:
+            content = self._fs.read_at((*path, RULES_NAME), 0, LARGEST_RULES_BYTES + 1)
+        except (OSError, PathProblem):
+            return
+        if len(content) <= LARGEST_RULES_BYTES:
+            files = {**rules.files, path: rules_text(content)}
+            self._view = replace(self._view, rules=replace(rules, files=files))
+            self._trees.has_guessed_rules = True
 
     def _is_as_before(self, known: AsSeen | None, path: Path, seen: Observation) -> bool:
         """Whether this is surely what was here; then there is no more to it.
@@ -204,7 +231,7 @@ class _Run:
 
     def _appear(self, parent_id: int, here: Path, seen: Observation) -> None:
         """Something at a path where nothing of its kind was known."""
-        if self._trees.view.ignores(here, is_folder=seen.kind is Kind.FOLDER):
+        if self._view.ignores(here, is_folder=seen.kind is Kind.FOLDER):
             self._trees.put_local(
                 LocalNode(
                     local_id=self._trees.new_local_id(),

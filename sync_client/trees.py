@@ -40,8 +40,9 @@ _REMARK = (
     "ON CONFLICT DO UPDATE SET due_ns = CASE WHEN code IS NULL THEN due_ns ELSE 0 END,"
     " code = NULL, message = NULL"
 )
-# In `meta`, what this device follows.
+# In `meta`, what this device follows, and whether a scan has ignored by rules of its own.
 VIEW = "view"
+GUESSED_RULES = "guessed-rules"
 # Of a node: id, set_aside, kind, inode, birth_ns, size_bytes, mtime_ns, ctime_ns, executable.
 # Plain, since a scan goes through all there are.
 AsSeen = tuple[Any, ...]
@@ -107,6 +108,15 @@ class Trees:
     def view(self) -> View:
         """What this device follows. What is out of it is in Local as one entry, set aside."""
         return self._view
+
+    @property
+    def has_guessed_rules(self) -> bool:
+        """Whether what is ignored on the disk may be so by rules that are not in the view."""
+        return self.meta(GUESSED_RULES) is not None
+
+    @has_guessed_rules.setter
+    def has_guessed_rules(self, guessed: bool) -> None:
+        self.set_meta(GUESSED_RULES, "1" if guessed else None)
 
     @contextmanager
     def changing_view(self) -> Iterator[None]:

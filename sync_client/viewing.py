@@ -75,7 +75,8 @@ def refresh(trees: Trees, reader: RulesReader, *, device_rules: tuple[str, ...])
     """
     rules = Rules(device_rules, reader.read())
     is_same = rules == trees.view.rules
-    if is_same and not (rules and trees.has_moved_folders):
+    has_guessed = trees.has_guessed_rules
+    if is_same and not has_guessed and not (rules and trees.has_moved_folders):
         trees.has_moved_folders = False
         return set()
     with trees.changing_view():
@@ -85,6 +86,8 @@ def refresh(trees: Trees, reader: RulesReader, *, device_rules: tuple[str, ...])
             trees.mark_everything()
         folders = _apply(trees)
         trees.has_moved_folders = False
+        if has_guessed:
+            trees.has_guessed_rules = False
     return folders
 
 

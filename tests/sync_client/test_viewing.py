@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from sync_client.ports import Observation
 from sync_client.selection import Wishes
 from tests.fakes.server import FakeServer
 from tests.sync_client.devices import Device, settle
@@ -64,6 +65,71 @@ def test_what_is_ignored_is_not_uploaded_and_the_rules_are(
     assert phone.tree() == server.tree()
     assert laptop.sync().is_settled
     assert codes(laptop) == {}
+
+
+def test_the_first_look_does_not_go_into_what_is_ignored(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    write(laptop, ".driveignore", "/build/\n")
+    write(laptop, "build/deep/out")
+    write(laptop, "sub/.driveignore", "node_modules/\n")
+    write(laptop, "sub/node_modules/package/file")
+    write(laptop, "sub/main.js")
+    write(laptop, "cache/x")
+    laptop.wishes = Wishes(ignore=("cache/",))
+    listdir, listed = laptop.fs.listdir, set()
+
+    def noted(path: tuple[str, ...]) -> list[Observation]:
+        listed.add("/".join(path))
+        return listdir(path)
+
+    monkeypatch.setattr(laptop.fs, "listdir", noted)
+    settle(laptop)
+
+    assert listed == {"", "sub"}
+    assert names(server.tree()) == {".driveignore", "sub", "sub/.driveignore", "sub/main.js"}
+    assert laptop.sync().is_settled
+
+
+def test_rules_that_change_during_the_first_look_count_as_they_are_then(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    write(laptop, ".driveignore", "*.o\nsub/\n")
+    for path in ("main.o", "main.c", "sub/main.c"):
+        write(laptop, path)
+    read_at = laptop.fs.read_at
+
+    def replaced(path: tuple[str, ...], offset: int, length: int) -> bytes:
+        content = read_at(path, offset, length)
+        monkeypatch.undo()
+        write(laptop, ".driveignore", "*.c\n")
+        return content
+
+    monkeypatch.setattr(laptop.fs, "read_at", replaced)
+    settle(laptop)
+    assert names(server.tree()) == {".driveignore", "main.o", "sub"}
+
+    (laptop.root / ".driveignore").unlink()
+    settle(laptop)
+    assert names(server.tree()) == {"main.o", "main.c", "sub", "sub/main.c"}
+
+
+def test_rules_that_are_gone_after_the_first_look_ignore_nothing(
+    laptop: Device, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    rules = write(laptop, ".driveignore", "*.c\n")
+    write(laptop, "main.c")
+    read_at = laptop.fs.read_at
+
+    def removed(path: tuple[str, ...], offset: int, length: int) -> bytes:
+        content = read_at(path, offset, length)
+        monkeypatch.undo()
+        rules.unlink()
+        return content
+
+    monkeypatch.setattr(laptop.fs, "read_at", removed)
+    settle(laptop)
+    assert names(server.tree()) == {"main.c"}
 
 
 def test_what_is_ignored_is_not_downloaded_not_even_before_the_rules_are_here(
