@@ -291,16 +291,37 @@ def test_cancelled_and_refused_uploads_say_so_and_can_be_tried_again(server, win
 
 
 def test_a_name_that_means_harm_does_none(tab, tmp_path):
-    name = '<img src=x onerror=alert(1)> "&\u202etxt.exe'
-    tab.upload(new_file(tmp_path, name, 10))
-    tab.wait_for_uploads("1 file uploaded")
+    page = tab.page
+    names = [
+        '<img src=x onerror=alert(1)> "&\u202etxt.exe',
+        "two\nlines {count} {name}.txt",
+        "ä" * 125 + ".txt",
+    ]
+    tab.upload(*(new_file(tmp_path, name, 10) for name in names))
+    tab.wait_for_uploads("3 files uploaded")
+    page.get_by_role("button", name="Close", exact=True).click()
+    assert len(names[2].encode()) == 254
 
-    expect(tab.row(name)).to_be_visible()
-    tab.open()
-    expect(tab.row(name)).to_be_visible()
-    assert tab.page.locator("img").count() == 0
-    tab.act(name, "Delete")
-    expect(tab.toast("moved to the trash")).to_be_visible()
+    for view in ("list", "grid"):
+        tab.open(f"/?view={view}").wait_until_live()
+        assert sorted(tab.names()) == sorted(names)
+        heights = {round(row.bounding_box()["height"]) for row in page.locator("#list .row").all()}
+        assert len(heights) == 1
+        assert tab.run("() => document.documentElement.scrollWidth <= innerWidth")
+    page.locator("#list .row").first.focus()
+    page.keyboard.press("i")
+    for name in names:
+        link = page.locator(".name-link").filter(has_text=name[:3])
+        page.locator("#list .row").filter(has=link).focus()
+        details = page.get_by_role("complementary", name="Details")
+        expect(details.get_by_role("heading").nth(1)).to_contain_text(name[:3])
+    assert page.locator("img").count() == 0
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    expect(tab.toast("3 items moved to the trash")).to_be_visible()
+    tab.open("/trash").wait_until_live()
+    assert sorted(tab.names()) == sorted(names)
+    assert page.locator("img").count() == 0
 
 
 def test_the_browser_cuts_and_hashes_like_every_client(tab):
