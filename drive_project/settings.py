@@ -469,6 +469,7 @@ CONTENT_SECURITY_POLICY = {
         "worker-src": [SELF],
         "style-src": [SELF],
         "img-src": [SELF, "data:", *_store_origin],
+        "media-src": [SELF],
         "font-src": [SELF],
         "connect-src": [SELF, *_store_origin],
         "form-action": [SELF],

@@ -38,12 +38,17 @@ class UnsatisfiableRange(Exception):
 
 
 def content_response(
-    request: HttpRequest, file: File, version: FileVersion | None = None
+    request: HttpRequest,
+    file: File,
+    version: FileVersion | None = None,
+    *,
+    media_type: str = "",
 ) -> HttpResponseBase:
     """A GET or HEAD of a file's content, of its current version unless another one is given.
 
-    Answers 200, 206, 304 or 416. The caller has checked that the person may read the file.
-    Raises NotFound for a file without a version, and what the Block Service raises before
+    media_type: what `files.previews.kinds` has found harmless to show; without one, it is an
+    attachment. Answers 200, 206, 304 or 416. The caller has checked that the person may read
+    the file. Raises NotFound for a file without a version, and what the Block Service raises before
     the first byte; a fault after it ends the connection short of Content-Length.
     """
     version = version or file.current_version
@@ -57,6 +62,8 @@ def content_response(
         "Cache-Control": "private, no-cache",
         "Content-Security-Policy": CONTENT_POLICY,
         "X-Content-Type-Options": "nosniff",
+        # No page of another site gets at it, not even to show it.
+        "Cross-Origin-Resource-Policy": "same-origin",
     }
     if _names(request.headers.get("If-None-Match", ""), etag):
         return HttpResponse(status=304, headers=headers)
@@ -68,11 +75,11 @@ def content_response(
     whole = ByteRange(0, version.size_bytes)
     start, length = wanted or whole
     headers["Content-Length"] = str(length)
-    headers["Content-Disposition"] = attachment(file.name)
+    headers["Content-Disposition"] = "inline" if media_type else attachment(file.name)
     if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{start + length - 1}/{version.size_bytes}"
     status = 200 if wanted is None else 206
-    content_type = "application/octet-stream"
+    content_type = media_type or "application/octet-stream"
     if request.method == "HEAD":
         return HttpResponse(status=status, headers=headers, content_type=content_type)
     return StreamingHttpResponse(

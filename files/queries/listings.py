@@ -86,6 +86,25 @@ def children(
     return Children(found[:limit], _place_of(last, field))
 
 
+def neighbours(
+    file: File, *, sort: Sort = Sort.NAME, descending: bool = False
+) -> tuple[File | None, File | None]:
+    """The files before and after one in the list of its folder, as `children` orders it."""
+    field = _FIELDS[sort]
+    files = File.objects.filter(
+        parent_folder=file.parent_folder_id, deleted_at__isnull=True, status=FileStatus.UPLOADED
+    )
+    value = getattr(file, field)
+
+    def beside(ahead: bool) -> File | None:
+        way = "gt" if ahead else "lt"
+        order = "" if ahead else "-"
+        further = Q(**{f"{field}__{way}": value}) | Q(**{field: value, f"pk__{way}": file.pk})
+        return files.filter(further).order_by(f"{order}{field}", f"{order}pk").first()
+
+    return (beside(True), beside(False)) if descending else (beside(False), beside(True))
+
+
 def trash(user: User, *, place: Place | None = None, limit: int) -> Trash:
     """What was deleted in the person's namespaces, the latest first.
 

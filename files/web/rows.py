@@ -18,6 +18,8 @@ class Row:
     type: str
     name: str
     href: str
+    # A file's page, where href is its content.
+    view_href: str
     icon: str
     kind: str
     rev: int
@@ -32,20 +34,24 @@ class Row:
 
 
 def row_of(item: Folder | File) -> Row:
-    """An item of the person's own drive: a folder opens, a file is downloaded."""
+    """An item of the person's own drive: its page."""
     if isinstance(item, Folder):
         return _row(item, reverse("web:folder", args=[item.pk]))
-    return _row(item, f"/api/v1/files/{item.pk}/content")
+    return _row(item, reverse("web:file", args=[item.pk]))
 
 
 def linked_row_of(item: Folder | File, token: str) -> Row:
-    """The same for whoever came by a link."""
+    """The same for whoever came by a link; `href` is a file's content."""
     if isinstance(item, Folder):
         return _row(item, reverse("web:link-folder", args=[token, item.pk]))
-    return _row(item, reverse("web:link-file", args=[token, item.pk]))
+    return _row(
+        item,
+        reverse("web:link-file", args=[token, item.pk]),
+        view_href=reverse("web:link-view", args=[token, item.pk]),
+    )
 
 
-def _row(item: Folder | File, href: str) -> Row:
+def _row(item: Folder | File, href: str, *, view_href: str = "") -> Row:
     is_folder = isinstance(item, Folder)
     icon, kind = ("folder", "folder") if is_folder else words.kind_of(item.name)
     return Row(
@@ -53,6 +59,7 @@ def _row(item: Folder | File, href: str) -> Row:
         type="folder" if is_folder else "file",
         name=item.name,
         href=href,
+        view_href=view_href or href,
         icon=icon,
         kind=kind,
         rev=item.rev,

@@ -4,7 +4,7 @@ import { api, explain, Problem } from "./api.js";
 import { make } from "./dom.js";
 import { showFieldError } from "./dialogs.js";
 import { sentence } from "./format.js";
-import { hrefOf, itemOf } from "./list.js";
+import { itemOf } from "./list.js";
 import { fail, toast } from "./toast.js";
 import { chooseFolder } from "./tree.js";
 
@@ -148,7 +148,7 @@ export class Actions {
   /** A file as it is; a folder, or several items, as one ZIP. */
   download(items) {
     if (items.length === 1 && items[0].type === "file") {
-      make("a", { href: hrefOf(items[0]), download: "" }).click();
+      make("a", { href: `/api/v1/files/${items[0].id}/content`, download: "" }).click();
       return;
     }
     const fields = {

@@ -23,9 +23,9 @@ export function itemOf(state) {
   };
 }
 
-/** Where an item opens: a folder its page, a file its content. */
+/** Where an item opens: the page of the folder or the file. */
 export function hrefOf(item) {
-  return item.type === "folder" ? `/folders/${item.id}` : `/api/v1/files/${item.id}/content`;
+  return `/${item.type}s/${item.id}`;
 }
 
 /** What must be unique in a folder: NFC, and characters folded that fold to a single one. */

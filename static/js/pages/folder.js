@@ -11,10 +11,11 @@ import { isText, openEditor } from "../editor.js";
 import { kindOf } from "../format.js";
 import { readDrop, readInput } from "../drop.js";
 import { addKeys, showKeys } from "../keys.js";
-import { itemOf, List } from "../list.js";
+import { hrefOf, itemOf, List } from "../list.js";
 import { follow } from "../live.js";
 import { openMenu } from "../menu.js";
 import { refreshStorage, startPage } from "../page.js";
+import { openPanel } from "../panel.js";
 import { openShare } from "../share.js";
 import { askAboutTaken } from "../taken.js";
 import { toast } from "../toast.js";
@@ -64,6 +65,16 @@ const keys = offer(list, [
   null,
   { label: "Delete", icon: "trash-2", key: "Delete", bar: true, isDanger: true, run: (items) => actions.trash(items) },
 ]);
+
+// --- A file opens over the list
+
+list.addEventListener("activate", (event) => {
+  const { item } = event.detail;
+  if (!isFile(item)) return;
+  event.preventDefault();
+  const { sort, order } = list.element.dataset;
+  openPanel(`${hrefOf(item)}?sort=${sort}&order=${order}`);
+});
 
 // --- New folder
 
