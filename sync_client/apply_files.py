@@ -236,13 +236,14 @@ def _new_agreement(
     """The node is an item it was not before: a new file, or a conflict copy of the server's.
 
     The name is the disk's, so that the copy's own name looks like a change of the server,
-    and is applied here.
+    and is applied here. So is the folder, where the server made another one because this one
+    was gone there, and the other is not here yet.
     """
     home = bench.node_of(item.parent_id)
     return SyncedItem(
         item_id=item.item_id,
         local_id=local.local_id,
-        parent_id=item.parent_id,
+        parent_id=item.parent_id if home is not None else file.parent_folder_id,
         parent_local_id=home.local_id if home is not None else local.parent_id,
         name=local.name,
         is_folder=False,

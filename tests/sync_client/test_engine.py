@@ -580,6 +580,26 @@ def test_create_parent_delete_keeps_what_is_new(laptop: Device, phone: Device):
     }
 
 
+def test_what_is_new_in_a_moved_folder_that_the_server_lost_meanwhile_is_in_one_place(
+    laptop: Device, server: FakeServer
+):
+    (laptop.root / "b").mkdir()
+    settle(laptop)
+    (laptop.root / "c").mkdir()
+    (laptop.root / "b").rename(laptop.root / "c" / "a")
+    (laptop.root / "c" / "a" / "new").write_text("new")
+
+    def delete(where: str) -> None:
+        if where == "before /batch" and (folder := server.find("b")) is not None:
+            server.delete(folder)
+            laptop.fault = lambda where: None
+
+    laptop.fault = delete
+    settle(laptop)
+    assert laptop.tree() == server.tree()
+    assert [path for path, content in laptop.tree().items() if content == b"new"]
+
+
 def test_a_deleted_folder_keeps_what_its_deleter_had_not_seen(laptop: Device, phone: Device):
     (laptop.root / "dying").mkdir()
     (laptop.root / "dying" / "old").write_text("old")
