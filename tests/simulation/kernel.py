@@ -44,6 +44,8 @@ class Inode:
     data: bytes = b""
     entries: dict[str, "Inode"] = field(default_factory=dict)
     parent: "Inode | None" = None
+    # The folders that it is in, once for each of its names.
+    homes: list["Inode"] = field(default_factory=list)
     links: int = 0
     attributes: dict[str, bytes] = field(default_factory=dict)
     # What a power cut leaves at least: content, modification time and mode.
@@ -105,6 +107,8 @@ class Kernel:
         # Contents that may be shown to people: what somebody wrote, whole.
         self.known: set[bytes] = {b""}
         self.is_full = False
+        # The flags of renameat2 that the file system knows.
+        self.flags = linux.RENAME_NOREPLACE | linux.RENAME_EXCHANGE
         self.top = self._make(modes.S_IFDIR, 0o755)
         self.top.links = 1
         self.root = self.add_folder(self.top, "root")
@@ -144,12 +148,16 @@ class Kernel:
     def _attach(self, parent: Inode, name: str, inode: Inode) -> None:
         parent.entries[name] = inode
         inode.links += 1
+        inode.homes.append(parent)
         inode.parent = parent
         parent.mtime_ns = parent.ctime_ns = self.coarse()
 
     def _detach(self, parent: Inode, name: str) -> Inode:
         inode = parent.entries.pop(name)
         inode.links -= 1
+        inode.homes.remove(parent)
+        # One that is gone is still known by the place it had.
+        inode.parent = inode.homes[-1] if inode.homes else parent
         parent.mtime_ns = parent.ctime_ns = self.coarse()
         return inode
 
@@ -227,6 +235,10 @@ class Kernel:
             here = here.parent
         return False
 
+    def is_shown(self, inode: Inode) -> bool:
+        """Whether it has a name that people see."""
+        return any(not self._is_own(each) for each in inode.homes)
+
     def _check_inside(self, folder: Inode) -> None:
         here: Inode | None = folder
         while here is not None:
@@ -244,7 +256,7 @@ class Kernel:
 
     def _check_hidden(self, inode: Inode) -> None:
         """The client writes into no file that people see."""
-        if not self.by_person and inode.links > 0 and not self._is_own(inode):
+        if not self.by_person and self.is_shown(inode):
             raise Violation("the client writes into a file that people see")
 
     # Paths
@@ -409,6 +421,7 @@ class Kernel:
         if not self.by_person and not self._is_own(folder):
             raise Violation(f"the client unlinks {name!r}, which is not its own")
         self._detach(folder, name)
+        inode.ctime_ns = self.coarse()
         self._changed(lambda: self._attach(folder, name, inode), folder, freed=inode)
 
     def rename(self, source: Inode, name: str, target: Inode, new_name: str, flags: int) -> None:
@@ -425,24 +438,27 @@ class Kernel:
         if flags & linux.RENAME_EXCHANGE:
             if other is None:
                 raise failure(errno.ENOENT, new_name)
+            self._check_flags(flags)
             self._check_shown(target, inode)
             self._exchange(source, name, target, new_name)
             self._changed(lambda: self._exchange(source, name, target, new_name), source, target)
             return
+        if other is not None and flags & linux.RENAME_NOREPLACE:
+            raise failure(errno.EEXIST, new_name)
+        self._check_flags(flags)
         if other is inode:
             return
         if other is not None:
-            if flags & linux.RENAME_NOREPLACE:
-                raise failure(errno.EEXIST, new_name)
-            if not self.by_person:
+            # An empty folder holds nothing: that much the client may risk where it must.
+            if not self.by_person and not (inode.is_folder and other.is_folder):
                 raise Violation(f"the client renames over {new_name!r}")
             if other.is_folder != inode.is_folder:
                 raise failure(errno.EISDIR if other.is_folder else errno.ENOTDIR, new_name)
             if other.entries:
                 raise failure(errno.ENOTEMPTY, new_name)
-            self._detach(target, new_name)
-            self._release(other)
         self._check_shown(target, inode)
+        if other is not None:
+            self._detach(target, new_name)
         self._detach(source, name)
         self._attach(target, new_name, inode)
         inode.ctime_ns = self.coarse()
@@ -450,8 +466,28 @@ class Kernel:
         def undo() -> None:
             self._detach(target, new_name)
             self._attach(source, name, inode)
+            if other is not None:
+                self._attach(target, new_name, other)
 
-        self._changed(undo, source, target)
+        self._changed(undo, source, target, freed=other)
+
+    def _check_flags(self, flags: int) -> None:
+        # After what the kernel itself answers, as the file system does.
+        if flags & ~self.flags:
+            raise failure(errno.EINVAL)
+
+    def link(self, source: Inode, name: str, target: Inode, new_name: str) -> None:
+        """A second name for a file."""
+        inode = self.look_up(source, name)
+        self._writable(target, new_name)
+        if inode.is_folder:
+            raise failure(errno.EPERM, new_name)
+        if new_name in target.entries:
+            raise failure(errno.EEXIST, new_name)
+        self._check_shown(target, inode)
+        self._attach(target, new_name, inode)
+        inode.ctime_ns = self.coarse()
+        self._changed(lambda: self._undo_create(target, new_name), target)
 
     def _exchange(self, source: Inode, name: str, target: Inode, new_name: str) -> None:
         one, other = self._detach(source, name), self._detach(target, new_name)

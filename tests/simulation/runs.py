@@ -43,9 +43,15 @@ def run(
 ) -> Outcome:
     """Run a seed; whatever it raises is its failure."""
     chance = Random(seed)
-    # Of three runs, one has a single author, and one has what cannot be synced.
-    machines = (2, 3, 2, 2, 4)[seed % 5]
-    world = World(chance, machines=machines, is_alone=seed % 3 == 2, has_problems=seed % 3 == 0)
+    # Of three runs, one has a single author, and one has what cannot be synced. Of seven, one
+    # has disks without renameat2.
+    world = World(
+        chance,
+        machines=(2, 3, 2, 2, 4)[seed % 5],
+        is_alone=seed % 3 == 2,
+        has_problems=seed % 3 == 0,
+        has_old_disks=seed % 7 == 5,
+    )
     if keeps_log:
         world.log = []
     numbers = range(acts) if only is None else only

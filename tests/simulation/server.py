@@ -136,6 +136,14 @@ class SimulatedServer(FakeServer):
 
     # What a person does in the browser
 
+    def path_of(self, item: dict[str, Any]) -> tuple[str, ...]:
+        """Where a live item is."""
+        names: list[str] = []
+        while item["parent_folder_id"] is not None:
+            names.append(item["name"])
+            item = self.items[item["parent_folder_id"]]
+        return tuple(reversed(names))
+
     def edit(self, item: dict[str, Any], content: bytes, *, mtime_ns: int) -> None:
         self.commit(
             device="web",

@@ -213,6 +213,21 @@ class SystemCalls:
         kernel.unlink(self._folder(dir_fd), name)
         kernel.effect("unlinked", name)
 
+    def rename(self, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        kernel = self.kernel
+        kernel.effect("rename", f"{source} {target}")
+        kernel.rename(self._folder(src_dir_fd), source, self._folder(dst_dir_fd), target, 0)
+        kernel.effect("renamed", target)
+
+    def link(
+        self, source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int, follow_symlinks: bool
+    ) -> None:
+        assert not follow_symlinks
+        kernel = self.kernel
+        kernel.effect("link", f"{source} {target}")
+        kernel.link(self._folder(src_dir_fd), source, self._folder(dst_dir_fd), target)
+        kernel.effect("linked", target)
+
     def umask(self, mask: int) -> int:
         return 0o022
 

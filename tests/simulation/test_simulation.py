@@ -40,6 +40,7 @@ FOUND = {
     62: "a device interfered while another one exchanged two names",
     10054: "a name that was taken on both sides kept a device busy for a minute",
     90: "a folder that was closed to the client while it deleted in it",
+    397: "a file was sent into a folder that the server had to make anew, and stayed outside here",
     1131: "an edit in the moment of a download kept size and time",
 }
 

@@ -8,9 +8,11 @@ import contextlib
 import hashlib
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from sync_client import linux
 from sync_client.names import is_parked, name_key
 from tests.fakes.server import Refusal, item_id
 from tests.simulation.kernel import Inode, Violation, described
@@ -21,7 +23,9 @@ from tests.simulation.server import Backup, SimulatedServer
 NAMES = ("a", "b", "c", "A", "d.txt")
 NAMES_ALONE = ("a", "b", "c", "d.txt", "e")
 # The steps in whose moment a hostile program writes.
-PLACING = frozenset({"exchange", "rename", "exchanged", "renamed", "chmod", "utime", "fchmod"})
+PLACING = frozenset(
+    {"exchange", "rename", "exchanged", "renamed", "link", "linked", "chmod", "utime", "fchmod"}
+)
 LOOKING = frozenset({"statx", "open", "pread", "listdir", "commit", "answer", "fsync", "lease"})
 
 _FIRST_MOMENT_NS = 1_764_000_000_123_456_789
@@ -30,12 +34,22 @@ _SECOND_NS = 1_000_000_000
 _FATES = ("unreachable", "unanswered", "late", "twice")
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The contents on a device; those behind its problems; those it cannot take for them."""
+
+    here: set[bytes | None]
+    on_its_way: set[bytes | None]
+    expected: set[bytes | None]
+
+
 class World:
     """Machines with one account, and the people before them.
 
     is_alone: only the person at the first machine changes anything; then there is never a
     reason for a conflict copy. has_problems: people also make what cannot be synced (links,
-    names that differ only in case, files that nobody may read).
+    names that differ only in case, files that nobody may read). has_old_disks: renameat2 of
+    the first machine knows no flags, that of the second one only RENAME_NOREPLACE.
     """
 
     def __init__(
@@ -45,6 +59,7 @@ class World:
         machines: int = 2,
         is_alone: bool = False,
         has_problems: bool = False,
+        has_old_disks: bool = False,
     ) -> None:
         self.chance = chance
         self.is_alone = is_alone
@@ -69,6 +84,8 @@ class World:
         for name in names:
             machine = Machine(name, self)
             machine.kernel.known = self.known
+            if has_old_disks and len(self.machines) < 2:
+                machine.kernel.flags = (0, linux.RENAME_NOREPLACE)[len(self.machines)]
             self.machines.append(machine)
             self._as_person(machine, self._furnish, machine)
         self.outside = [described(each.kernel.outside) for each in self.machines]
@@ -244,7 +261,7 @@ class World:
         """Append, so that the file has a content that no other has."""
         kernel = machine.kernel
         inode = kernel.inode_of(descriptor)
-        is_shown = inode.links > 0 and not kernel._is_own(inode)
+        is_shown = kernel.is_shown(inode)
         content = inode.data + b"+%06d" % (self.ledger.written + 1)
         if is_shown:
             self._gone(inode)
@@ -671,40 +688,41 @@ class World:
     def check(self) -> None:
         """What must hold whenever all are at rest. Raises Violation."""
         expected = self.server.tree()
-        everywhere: list[set[bytes | None]] = []
+        everywhere: list[Seen] = []
         for machine in self.machines:
-            tops = [_key(path) for path in machine.problems()]
-
-            def is_listed(path: tuple[str, ...], tops: Any = tops) -> bool:
-                return any(_key(path)[: len(top)] == top for top in tops)
-
             here = {
                 path: inode.data if inode.is_file else None
                 for path, inode in machine.kernel.tree().items()
                 if inode.kind != stat.S_IFLNK
             }
-            mine = {path: each for path, each in here.items() if not is_listed(path)}
-            theirs = {path: each for path, each in expected.items() if not is_listed(path)}
-            # What was moved to where it cannot be synced is at its old place elsewhere.
-            if mine != theirs and not tops:
+            listed, waiting = self._excused(machine)
+            mine = {path: each for path, each in here.items() if not listed(path)}
+            theirs = {path: each for path, each in expected.items() if not waiting(path)}
+            if mine != theirs:
                 lacks = {path: each for path, each in theirs.items() if mine.get(path, 0) != each}
                 more = {path: each for path, each in mine.items() if theirs.get(path, 0) != each}
-                raise Violation(f"{machine.name} differs: lacks {lacks}, has {more}")
-            everywhere.append(set(here.values()))
+                problems = machine.engine.status().problems
+                raise Violation(f"{machine.name} differs: lacks {lacks}, has {more}; {problems}")
+            everywhere.append(
+                Seen(
+                    set(here.values()),
+                    {each for path, each in here.items() if listed(path)},
+                    {each for path, each in expected.items() if waiting(path)},
+                )
+            )
             self._check_metadata(machine, set(theirs) & set(mine))
             self._check_own(machine)
-        # Behind a problem that is listed, contents may wait in both directions.
-        troubled = [bool(machine.problems()) for machine in self.machines]
         for content, is_shown in self.ledger.owed.items():
-            has_it = [content in each for each in everywhere]
-            if any(has_it) and all(map(any, zip(has_it, troubled, strict=True))):
+            # Behind a problem that a device lists, a content may wait: on its way from there,
+            # or on its way there.
+            if any(content in each.on_its_way for each in everywhere):
                 continue
-            if any(map(all, zip(has_it, troubled, strict=True))):
+            if all(content in each.here or content in each.expected for each in everywhere):
                 continue
             if not is_shown and self._is_anywhere(content):
                 continue
             where = [m.name for m, each in zip(self.machines, everywhere, strict=True)
-                     if content in each]  # fmt: skip
+                     if content in each.here]  # fmt: skip
             raise Violation(
                 f"{content!r} is lost: it is on {where or 'no device'},"
                 f" on the server {content in expected.values()},"
@@ -719,6 +737,29 @@ class World:
                 raise Violation(f"{path}: a conflict copy, although only one person wrote")
         self.check_outside()
         self._check_blocks()
+
+    def _excused(
+        self, machine: Machine
+    ) -> tuple[Callable[[tuple[str, ...]], bool], Callable[[tuple[str, ...]], bool]]:
+        """Whether a path here, and one of the server, is or is below a problem that is listed.
+
+        A problem has one path, and what it is about may be elsewhere on the other side: where
+        a move cannot be followed.
+        """
+        problems = {_key(path) for path in machine.problems()}
+        here, there = set(problems), set(problems)
+        for item in self.server.items.values():
+            synced = machine.trees.synced(item_id(item))
+            if synced is None or not self.server.is_live(item):
+                continue
+            if machine.trees.local(synced.local_id) is None:
+                continue
+            mine, theirs = machine.trees.path_of(synced.local_id), self.server.path_of(item)
+            if _is_below(mine, problems):
+                there.add(_key(theirs))
+            if _is_below(theirs, problems):
+                here.add(_key(mine))
+        return (lambda path: _is_below(path, here)), (lambda path: _is_below(path, there))
 
     def check_outside(self) -> None:
         """Nothing outside a linked folder is ever touched. Raises Violation."""
@@ -772,6 +813,11 @@ class World:
 
 def _key(path: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name_key(name) for name in path)
+
+
+def _is_below(path: tuple[str, ...], tops: set[tuple[str, ...]]) -> bool:
+    """Whether it is one of these, or below one."""
+    return any(_key(path[:size]) in tops for size in range(1, len(path) + 1))
 
 
 PERSON_ALONE = (
