@@ -88,6 +88,10 @@ class Pack:
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
+    @property
+    def hashes(self) -> list[str]:
+        return [ref.block_hash for _, ref, _ in self.blocks]
+
 
 class Sender:
     """`ports.Transfers.send`. Requests are made on the caller's thread, bytes move on others."""
@@ -302,28 +306,37 @@ class Sender:
 
     def _send_packs(self, owners: dict[str, list[Upload]]) -> list[str]:
         """Small blocks, many in one object. The answer: those of packs that were refused."""
-        packs = list(self._packs(owners))
-        if not packs:
-            return []
-        answer = self._api.request(
-            "POST", "files/upload/packs", json={"items": [_pack_item(pack) for pack in packs]}
-        )
         refused: list[str] = []
-        running: dict[Future[None], Pack] = {}
-        for pack, item in zip(packs, answer["items"], strict=True):
-            if "problem" in item:
-                refused += [ref.block_hash for _, ref, _ in pack.blocks]
-                continue
-            running[self._moving.submit(self._store.put, Presigned.of(item), pack.content)] = pack
-        with finishing(running) as done:
-            for job in done:
-                pack = running[job]
-                try:
-                    job.result()
-                except (StaleUrl, ObjectTrouble):
-                    refused += [ref.block_hash for _, ref, _ in pack.blocks]
-                else:
-                    self._on_bytes(len(pack.content), 0)
+        packs = list(self._packs(owners))
+        idle_rounds = 0
+        while packs:
+            answer = self._api.request(
+                "POST", "files/upload/packs", json={"items": [_pack_item(pack) for pack in packs]}
+            )
+            running: dict[Future[None], Pack] = {}
+            for pack, item in zip(packs, answer["items"], strict=True):
+                if "problem" in item:
+                    refused += pack.hashes
+                    continue
+                put = self._moving.submit(self._store.put, Presigned.of(item), pack.content)
+                running[put] = pack
+            # On a slow line, the URLs of the last ones expire while the first are on their way.
+            packs = []
+            with finishing(running) as done:
+                for job in done:
+                    pack = running[job]
+                    try:
+                        job.result()
+                    except StaleUrl:
+                        packs.append(pack)
+                    except ObjectTrouble:
+                        refused += pack.hashes
+                    else:
+                        self._on_bytes(len(pack.content), 0)
+            idle_rounds = 0 if len(packs) < len(running) else idle_rounds + 1
+            if idle_rounds == ROUNDS:
+                refused += [block_hash for pack in packs for block_hash in pack.hashes]
+                break
         return refused
 
     def _packs(self, owners: dict[str, list[Upload]]) -> Iterator[Pack]:

@@ -460,13 +460,50 @@ def test_urls_that_have_expired_are_renewed(laptop, phone, dice, monkeypatch):
 
         return attempt
 
-    content = dice.randbytes(10 * MIB)
+    # In blocks of their own, and in packs.
+    contents = {"film": dice.randbytes(10 * MIB)}
+    contents |= {f"note {number}": dice.randbytes(3000) for number in range(40)}
     monkeypatch.setattr(BlockStore, "put", refusing(BlockStore.put))
-    sent = laptop.send_ok(laptop.write("film", content))["film"]
+    sent = laptop.send_ok(*(laptop.write(name, content) for name, content in contents.items()))
+    assert laptop.requests.count("POST packs") == 2
     refused.clear()
     monkeypatch.setattr(BlockStore, "get", refusing(BlockStore.get))
+    fetched = phone.fetch(
+        *(to_fetch(sent[name], len(content), name) for name, content in contents.items())
+    )
+
+    assert all(isinstance(result, Fetched) for result in fetched.values())
+    assert all(phone.staged(name) == content for name, content in contents.items())
+
+
+def test_urls_that_expire_in_the_middle_of_a_file_are_renewed_for_the_rest(
+    laptop, phone, dice, monkeypatch
+):
+    """The first blocks pass; then every URL that was given out before is refused."""
+    moved, expired = set(), set()
+
+    def expiring(real):
+        def attempt(self, presigned, argument):
+            name = presigned.url.split("?")[0]
+            if len(moved) >= 3 and name not in moved and name not in expired:
+                expired.add(name)
+                raise StaleUrl
+            moved.add(name)
+            return real(self, presigned, argument)
+
+        return attempt
+
+    content = dice.randbytes(12 * MIB)
+    monkeypatch.setattr(BlockStore, "put", expiring(BlockStore.put))
+    sent = laptop.send_ok(laptop.write("film", content))["film"]
+    assert expired
+    assert len(moved) == len(sent.blocks)
+    moved.clear()
+    expired.clear()
+    monkeypatch.setattr(BlockStore, "get", expiring(BlockStore.get))
     phone.fetch(to_fetch(sent, len(content)))
 
+    assert expired
     assert phone.staged("staged") == content
 
 
