@@ -67,6 +67,7 @@ export class List extends EventTarget {
   // The rows in the order in which they are shown: asking the page would be slow for thousands.
   #order = [];
   #selected = new Set();
+  #filter = "";
   #anchor = null;
   // The row that can be reached by Tab.
   #current = null;
@@ -124,7 +125,7 @@ export class List extends EventTarget {
   }
 
   get selected() {
-    return this.#order
+    return this.#shown
       .filter((row) => this.#selected.has(row.dataset.id))
       .map((row) => this.#items.get(row.dataset.id));
   }
@@ -158,7 +159,7 @@ export class List extends EventTarget {
 
   /** From the anchor to a row, in the order in which they are shown. */
   selectTo(id) {
-    const ids = this.#order.map((row) => row.dataset.id);
+    const ids = this.#shown.map((row) => row.dataset.id);
     const anchor = ids.includes(this.#anchor) ? this.#anchor : (this.current?.id ?? id);
     const [from, to] = [ids.indexOf(anchor), ids.indexOf(id)].sort((one, other) => one - other);
     this.select(ids.slice(from, to + 1), anchor);
@@ -167,9 +168,28 @@ export class List extends EventTarget {
   /** Everything, also what has not been shown yet. */
   async selectAll() {
     await this.loadAll();
-    this.select(this.#order.map((row) => row.dataset.id));
+    this.select(this.#shown.map((row) => row.dataset.id));
     const count = this.#selected.size;
     announce(sentence(count, "{count} item selected.", "{count} items selected."));
+  }
+
+  // --- What is shown
+
+  /** Only what has the text in its name; "" shows everything. */
+  async filter(text) {
+    if (text) await this.loadAll();
+    this.#filter = nameKey(text);
+    this.select([]);
+    for (const row of this.#order) this.#sift(row);
+  }
+
+  get #shown() {
+    return this.#filter ? this.#order.filter((row) => !row.hidden) : this.#order;
+  }
+
+  #sift(row) {
+    const item = this.#items.get(row.dataset.id);
+    row.hidden = !(item.key ??= nameKey(item.name)).includes(this.#filter);
   }
 
   // --- What the server says
@@ -192,6 +212,7 @@ export class List extends EventTarget {
       this.dispatchEvent(new Event("change"));
     }
     this.#place(row, item);
+    this.#sift(row);
     if (!this.#current) this.#rove(row);
     this.#tell();
   }
@@ -479,9 +500,9 @@ export class List extends EventTarget {
   /** Move the focus by a key; with `isRange` the selection too. */
   async go(key, isRange = false) {
     if (key === "End") await this.loadAll();
-    const rows = this.#order;
+    const rows = this.#shown;
     if (rows.length === 0) return;
-    const row = this.#rows.get(this.current?.id) ?? rows[0];
+    const row = rows.includes(this.#current) ? this.#current : rows[0];
     const at = document.activeElement === row ? rows.indexOf(row) : -1;
     const top = rows[0].offsetTop;
     const columns = Math.max(1, rows.slice(0, 40).filter((each) => each.offsetTop === top).length);
@@ -497,7 +518,8 @@ export class List extends EventTarget {
       Home: -rows.length,
       End: rows.length,
     }[key];
-    let next = at === -1 ? rows.indexOf(row) : at + step;
+    // From elsewhere an arrow first comes back to where the focus was.
+    let next = at === -1 && key.startsWith("Arrow") ? rows.indexOf(row) : at + step;
     // From the last line but one an arrow goes nowhere; a page goes to the end.
     if (key.startsWith("Arrow") && (next < 0 || next >= rows.length)) next = at;
     next = rows[Math.max(0, Math.min(rows.length - 1, next))];

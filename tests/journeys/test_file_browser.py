@@ -134,6 +134,19 @@ def test_the_whole_file_browser_is_used_by_keys_alone(tab, tmp_path):
     page.go_back()
     expect(page.locator("#list")).not_to_have_class(re.compile("is-grid"))
 
+    # Names in this folder are found; what is not shown is not selected.
+    keys.press("/")
+    keys.type("FIRST")
+    expect(tab.row("b.txt")).to_be_hidden()
+    keys.press("Enter")
+    expect(tab.row("first.txt").or_(tab.row("first (2).txt")).first).to_be_focused()
+    keys.press("Control+a")
+    assert all("first" in name for name in selected(tab))
+    keys.press("/")
+    keys.press("Escape")
+    expect(tab.row("b.txt")).to_be_visible()
+    expect(tab.row("Folder")).to_be_focused()
+
     # Details at the side follow the focus, and are there again the next time.
     tab.row("Folder").focus()
     keys.press("i")

@@ -285,6 +285,22 @@ window.addEventListener("popstate", () => {
   show(view);
 });
 
+// --- Finding a name in this folder
+
+const find = document.querySelector("#find");
+find.hidden = false;
+find.addEventListener("input", () => list.filter(find.value));
+find.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && find.value) {
+    find.value = "";
+    list.filter("");
+  } else if (!["Enter", "ArrowDown", "Escape"].includes(event.key)) {
+    return;
+  }
+  event.preventDefault();
+  list.go("Home");
+});
+
 // --- News from elsewhere
 
 const live = follow(list.element.dataset.cursor, { isBusy: () => uploads.isBusy });
@@ -340,6 +356,7 @@ addKeys([
   { keys: "n", label: "New folder", run: newFolder },
   { keys: "t", label: "New text file", run: newText },
   { keys: "u", label: "Upload files", run: () => files.click() },
+  { keys: "/", label: "Find a name in this folder", run: () => find.focus() },
   { keys: "g", label: "List or grid", run: () => views.querySelector('[aria-current="false"]').click() },
   { keys: "?", label: "This list", run: showKeys },
 ]);

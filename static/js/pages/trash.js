@@ -89,8 +89,13 @@ live.addEventListener("entry", async ({ detail: { action, item: state } }) => {
   // After the entries of this page; where it was and for how long stands in the trash alone.
   await new Promise((resolve) => setTimeout(resolve, 50));
   isAsking = false;
-  const page = await api("GET", "/trash?limit=200");
-  for (const each of page.items) list.upsert(list.read(each), { isNews: true });
+  try {
+    const page = await api("GET", "/trash?limit=200");
+    for (const each of page.items) list.upsert(list.read(each), { isNews: true });
+  } catch (error) {
+    // The server is away: the next deletion asks again, and so does a reload.
+    if (!error.isTransient) throw error;
+  }
 });
 
 // --- For ever
