@@ -356,7 +356,14 @@ class LocalFileSystem:
                 )
             os.fchmod(descriptor, mode_with(stat.S_IMODE(now.mode), executable))
             os.utime(descriptor, ns=(time.time_ns(), mtime_ns))
-            return linux.statx(descriptor, "").signature
+            after = linux.statx(descriptor, "")
+            if after.signature.executable != executable:
+                # Somebody changed it in this moment, or the file system cannot keep it: what
+                # a second attempt leaves is the file system's. Else somebody's change would
+                # be taken for what both sides had agreed on.
+                os.fchmod(descriptor, mode_with(stat.S_IMODE(after.mode), executable))
+                after = linux.statx(descriptor, "")
+            return after.signature
 
     def sync(self, folders: Sequence[Path]) -> None:
         distinct = set(folders)

@@ -41,6 +41,7 @@ FOUND = {
     10054: "a name that was taken on both sides kept a device busy for a minute",
     90: "a folder that was closed to the client while it deleted in it",
     397: "a file was sent into a folder that the server had to make anew, and stayed outside here",
+    444: "a mode was changed in the moment in which the client set it",
     1131: "an edit in the moment of a download kept size and time",
 }
 

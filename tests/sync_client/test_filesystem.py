@@ -179,6 +179,20 @@ def test_times_and_modes_are_set_on_the_expected_file_only(fs, root):
         fs.set_metadata(("a",), expected, mtime_ns=0, executable=False)
 
 
+def test_a_mode_that_somebody_sets_in_the_same_moment_is_not_taken_for_ours(fs, root, monkeypatch):
+    (root / "a").write_bytes(b"x")
+    set_times = os.utime
+
+    def interfere(*arguments, **named):
+        set_times(*arguments, **named)
+        (root / "a").chmod(0o644)
+
+    monkeypatch.setattr(os, "utime", interfere)
+    after = fs.set_metadata(("a",), fs.observe(("a",)).signature, mtime_ns=-5, executable=True)
+    assert after.executable
+    assert after == fs.observe(("a",)).signature
+
+
 def test_a_file_that_changes_while_it_is_read_is_a_problem_of_its_path(fs, root):
     path = root / "a"
     path.write_bytes(b"x" * (300 * 1024))
