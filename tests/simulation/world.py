@@ -695,9 +695,9 @@ class World:
                 for path, inode in machine.kernel.tree().items()
                 if inode.kind != stat.S_IFLNK
             }
-            listed, waiting = self._excused(machine)
-            mine = {path: each for path, each in here.items() if not listed(path)}
-            theirs = {path: each for path, each in expected.items() if not waiting(path)}
+            excused = self._excused(machine)
+            mine = {path: each for path, each in here.items() if not excused(path)}
+            theirs = {path: each for path, each in expected.items() if not excused(path)}
             if mine != theirs:
                 lacks = {path: each for path, each in theirs.items() if mine.get(path, 0) != each}
                 more = {path: each for path, each in mine.items() if theirs.get(path, 0) != each}
@@ -706,8 +706,8 @@ class World:
             everywhere.append(
                 Seen(
                     set(here.values()),
-                    {each for path, each in here.items() if listed(path)},
-                    {each for path, each in expected.items() if waiting(path)},
+                    {each for path, each in here.items() if excused(path)},
+                    {each for path, each in expected.items() if excused(path)},
                 )
             )
             self._check_metadata(machine, set(theirs) & set(mine))
@@ -738,16 +738,14 @@ class World:
         self.check_outside()
         self._check_blocks()
 
-    def _excused(
-        self, machine: Machine
-    ) -> tuple[Callable[[tuple[str, ...]], bool], Callable[[tuple[str, ...]], bool]]:
-        """Whether a path here, and one of the server, is or is below a problem that is listed.
+    def _excused(self, machine: Machine) -> Callable[[tuple[str, ...]], bool]:
+        """Whether a path is or is below a problem that is listed, here or on the server.
 
-        A problem has one path, and what it is about may be elsewhere on the other side: where
-        a move cannot be followed.
+        A problem has one path, and what it is about may be elsewhere on the other side, where
+        a move cannot be followed. Whatever wants that place waits for it.
         """
         problems = {_key(path) for path in machine.problems()}
-        here, there = set(problems), set(problems)
+        places = set(problems)
         for item in self.server.items.values():
             synced = machine.trees.synced(item_id(item))
             if synced is None or not self.server.is_live(item):
@@ -755,11 +753,9 @@ class World:
             if machine.trees.local(synced.local_id) is None:
                 continue
             mine, theirs = machine.trees.path_of(synced.local_id), self.server.path_of(item)
-            if _is_below(mine, problems):
-                there.add(_key(theirs))
-            if _is_below(theirs, problems):
-                here.add(_key(mine))
-        return (lambda path: _is_below(path, here)), (lambda path: _is_below(path, there))
+            if _is_below(mine, problems) or _is_below(theirs, problems):
+                places |= {_key(mine), _key(theirs)}
+        return lambda path: _is_below(path, places)
 
     def check_outside(self) -> None:
         """Nothing outside a linked folder is ever touched. Raises Violation."""
