@@ -18,6 +18,7 @@ from blocks.service import (
     SpaceUsed,
     UploadReport,
     VersionCopy,
+    VersionPair,
     VersionRange,
     VersionToCommit,
 )
@@ -81,6 +82,10 @@ class LocalBlockService:
     @outside_transactions
     def space_used(self, *, namespaces: Sequence[UUID]) -> SpaceUsed:
         return statistics.space_used(namespaces)
+
+    @outside_transactions
+    def changed_block_counts(self, *, pairs: Sequence[VersionPair]) -> list[int]:
+        return statistics.changed_block_counts(pairs)
 
     @outside_transactions
     def recorded_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:

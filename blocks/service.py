@@ -25,6 +25,7 @@ MAX_URLS_PER_CALL = 1_000
 FIRST_URLS = 100
 MAX_RECORDED_PER_CALL = 1_000
 MAX_COPIES_PER_CALL = 1_000
+MAX_PAIRS_PER_CALL = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +300,14 @@ class SpaceUsed:
     distinct_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class VersionPair:
+    """A version, and the one with which it is compared."""
+
+    file_version_id: UUID
+    base_version_id: UUID
+
+
 class BlockService(Protocol):
     """In-process (`blocks.local`) or over gRPC. Errors are those of common.errors."""
 
@@ -377,6 +386,12 @@ class BlockService(Protocol):
 
     def space_used(self, *, namespaces: Sequence[UUID]) -> SpaceUsed:
         """What these namespaces hold. Its cost grows with their versions' lists."""
+
+    def changed_block_counts(self, *, pairs: Sequence[VersionPair]) -> list[int]:
+        """Of each version, in order, how many of its blocks the other one does not have.
+
+        Raises InvalidRequest for more than MAX_PAIRS_PER_CALL.
+        """
 
     def recorded_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:
         """The next versions that are recorded and not released, in order of their ids.

@@ -1,4 +1,4 @@
-"""Numbers for the dashboard."""
+"""Numbers for the dashboard, and for whoever looks at their storage or their versions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,14 @@ from blocks.models import (
     ListState,
     StoredObject,
 )
-from blocks.service import BlockStats, LastCollection, SpaceUsed
+from blocks.service import (
+    MAX_PAIRS_PER_CALL,
+    BlockStats,
+    LastCollection,
+    SpaceUsed,
+    VersionPair,
+)
+from drive_project.common.errors import InvalidRequest
 
 
 def stats() -> BlockStats:
@@ -57,6 +64,21 @@ def space_used(namespaces: Sequence[UUID]) -> SpaceUsed:
             )
         ),
     )
+
+
+def changed_block_counts(pairs: Sequence[VersionPair]) -> list[int]:
+    """See `BlockService.changed_block_counts`."""
+    if len(pairs) > MAX_PAIRS_PER_CALL:
+        raise InvalidRequest(f"At most {MAX_PAIRS_PER_CALL} pairs of versions in one call.")
+    rows = FileVersionBlock.objects.all()
+    return [
+        rows.filter(file_version_id=pair.file_version_id)
+        .exclude(
+            block_hash__in=rows.filter(file_version_id=pair.base_version_id).values("block_hash")
+        )
+        .count()
+        for pair in pairs
+    ]
 
 
 def _sum(row: dict[str, Any]) -> int:

@@ -417,6 +417,26 @@ class SpaceUsed(_message.Message):
     distinct_bytes: int
     def __init__(self, referenced_bytes: _Optional[int] = ..., distinct_bytes: _Optional[int] = ...) -> None: ...
 
+class VersionPair(_message.Message):
+    __slots__ = ("file_version_id", "base_version_id")
+    FILE_VERSION_ID_FIELD_NUMBER: _ClassVar[int]
+    BASE_VERSION_ID_FIELD_NUMBER: _ClassVar[int]
+    file_version_id: str
+    base_version_id: str
+    def __init__(self, file_version_id: _Optional[str] = ..., base_version_id: _Optional[str] = ...) -> None: ...
+
+class GetChangedBlockCountsRequest(_message.Message):
+    __slots__ = ("pairs",)
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    pairs: _containers.RepeatedCompositeFieldContainer[VersionPair]
+    def __init__(self, pairs: _Optional[_Iterable[_Union[VersionPair, _Mapping]]] = ...) -> None: ...
+
+class GetChangedBlockCountsResponse(_message.Message):
+    __slots__ = ("items",)
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, items: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class RecordedVersion(_message.Message):
     __slots__ = ("file_version_id", "state", "file_id", "namespace_id", "block_count", "size_bytes", "blocks_digest", "damaged_count")
     FILE_VERSION_ID_FIELD_NUMBER: _ClassVar[int]

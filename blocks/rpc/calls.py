@@ -175,6 +175,12 @@ STATS = Call("Stats", BlockService.stats, timedelta(seconds=60), "It only reads.
 GET_SPACE_USED = Call(
     "GetSpaceUsed", BlockService.space_used, timedelta(seconds=60), "It only reads."
 )
+GET_CHANGED_BLOCK_COUNTS = Call(
+    "GetChangedBlockCounts",
+    BlockService.changed_block_counts,
+    timedelta(seconds=60),
+    "It only reads.",
+)
 LIST_RECORDED_IDS = Call(
     "ListRecordedIds", BlockService.recorded_ids, timedelta(seconds=60), "It only reads."
 )

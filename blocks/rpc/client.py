@@ -35,6 +35,7 @@ from blocks.service import (
     SpaceUsed,
     UploadReport,
     VersionCopy,
+    VersionPair,
     VersionRange,
     VersionToCommit,
 )
@@ -270,6 +271,10 @@ class RemoteBlockService:
     @outside_transactions
     def space_used(self, *, namespaces: Sequence[UUID]) -> SpaceUsed:
         return self._ask(calls.GET_SPACE_USED, namespaces=namespaces)
+
+    @outside_transactions
+    def changed_block_counts(self, *, pairs: Sequence[VersionPair]) -> list[int]:
+        return self._ask(calls.GET_CHANGED_BLOCK_COUNTS, pairs=pairs)
 
     @outside_transactions
     def recorded_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:

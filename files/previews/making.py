@@ -1,5 +1,6 @@
 """What is shown of a version, for a page. The caller has checked that the person may read it."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
@@ -15,6 +16,8 @@ from files.previews.kinds import HEAD_BYTES, Kind, Shown, decoded, shown
 # Of a text so much is shown; a PDF beyond its limit is only downloaded.
 TEXT_BYTES = 256 * 1024
 PDF_BYTES = 64 << 20
+# Rows of a comparison.
+MAX_LINES = 2_000
 
 _LINKS = ("http://", "https://", "mailto:")
 _MARKDOWN_TAGS = {
@@ -64,6 +67,38 @@ def text_of(version: FileVersion, kind: Kind) -> Text:
     else:
         clean = nh3.clean(html, tags={"span"}, attributes={"span": {"class"}})
     return Text(mark_safe(clean), version.size_bytes <= TEXT_BYTES)  # noqa: S308 - cleaned above
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of two texts side by side; `what` is "equal", "replace", "delete" or "insert"."""
+
+    what: str
+    old_number: int | None
+    old: str
+    new_number: int | None
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """None among the lines: equal ones are left out here."""
+
+    lines: list[Line | None]
+    is_whole: bool
+
+
+def compare(old: FileVersion, new: FileVersion) -> Comparison:
+    """Two versions of a text, line by line. Raises CannotShow."""
+    texts = [plain_text_of(each, TEXT_BYTES) for each in (old, new)]
+    before, after = ("" if each is None else each for each in texts)
+    if None in texts:
+        raise limited.CannotShow
+    first = before.encode()
+    rows = json.loads(limited.run("compare", str(len(first)), [first, after.encode()]))
+    lines = [None if row is None else Line(*row) for row in rows[:MAX_LINES]]
+    is_whole = len(rows) <= MAX_LINES and max(old.size_bytes, new.size_bytes) <= TEXT_BYTES
+    return Comparison(lines, is_whole)
 
 
 def plain_text_of(version: FileVersion, limit_bytes: int) -> str | None:

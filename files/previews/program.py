@@ -16,6 +16,7 @@ ANSWER_BYTES = 32 << 20
 # What a picture of a page has at most, and is wide.
 MAX_PIXELS = 6_000_000
 PAGE_WIDTH = 1_200
+LONG_LINES = 2_000
 
 CANNOT = 3
 
@@ -51,6 +52,28 @@ def markdown(text: str) -> str:
     return str(reader.disable("image").render(text))
 
 
+def compared(old: str, new: str) -> str:
+    """Rows of a table as JSON: what (equal, replace, delete, insert), then number and text of
+    each side; null where equal lines are left out."""
+    import json
+    from difflib import SequenceMatcher
+    from itertools import zip_longest
+
+    before, after = old.splitlines(), new.splitlines()
+    # Its guess at what is noise costs a better answer, and saves long files from taking hours.
+    is_long = len(before) + len(after) > LONG_LINES
+    rows: list[list[object] | None] = []
+    for group in SequenceMatcher(None, before, after, autojunk=is_long).get_grouped_opcodes(3):
+        if rows:
+            rows.append(None)
+        for what, start, end, new_start, new_end in group:
+            for one, other in zip_longest(range(start, end), range(new_start, new_end)):
+                left = [None, ""] if one is None else [one + 1, before[one]]
+                right = [None, ""] if other is None else [other + 1, after[other]]
+                rows.append([what, *left, *right])
+    return json.dumps(rows)
+
+
 def pdf_page(data: bytes, number: int) -> bytes:
     """A page (from 1) as a PNG; for 0, how many pages there are."""
     import pypdfium2
@@ -67,12 +90,16 @@ def pdf_page(data: bytes, number: int) -> bytes:
 
 
 def main(action: str, argument: str) -> int:
-    """What one of the three makes of the standard input."""
+    """What one of them makes of the standard input."""
     limit()
     data = sys.stdin.buffer.read()
     try:
         if action == "pdf":
             answer = pdf_page(data, int(argument))
+        elif action == "compare":
+            answer = compared(
+                data[: int(argument)].decode(), data[int(argument) :].decode()
+            ).encode()
         elif action == "markdown":
             answer = markdown(data.decode()).encode()
         else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import NamedTuple
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from blocks.service import VersionCopy, get_block_service
+from blocks.service import VersionCopy, VersionPair, get_block_service
 from drive_project.common.errors import (
     DriveError,
     NotFound,
@@ -50,6 +51,24 @@ def versions_of(
     )
     found, next_place = newest_first(versions, "committed_at", after=after, limit=limit)
     return VersionPage(file, found, next_place)
+
+
+def changed_blocks(page: VersionPage) -> dict[UUID, int]:
+    """Of each version how many of its blocks the one before it did not have.
+
+    The first version of a file is not in it.
+    """
+    line = list(page.versions)
+    if page.next_place is not None:
+        line += newest_first(
+            FileVersion.objects.filter(file=page.file, status=VersionStatus.COMMITTED),
+            "committed_at",
+            after=page.next_place,
+            limit=1,
+        )[0]
+    pairs = [VersionPair(newer.pk, older.pk) for newer, older in pairwise(line)]
+    counts = get_block_service().changed_block_counts(pairs=pairs) if pairs else []
+    return {pair.file_version_id: count for pair, count in zip(pairs, counts, strict=True)}
 
 
 def restore_version(

@@ -193,7 +193,7 @@ def _page(
     except ServiceUnavailable as error:
         # The page stands: the file can still be downloaded, or looked at later.
         context["kind"] = "unavailable"
-        context["reason"] = error.detail
+        context["reason"] = str(error)
     return context
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from files.web import details, downloads, previews, shared, views
+from files.web import details, downloads, previews, shared, versions, views
 
 app_name = "web"
 urlpatterns = [
@@ -12,6 +12,13 @@ urlpatterns = [
     path("files/<uuid:file_id>", previews.own_page, name="file"),
     path("files/<uuid:file_id>/inline", previews.own_bytes, name="file-inline"),
     path("files/<uuid:file_id>/pages/<int:number>.png", previews.own_pdf_page, name="file-page"),
+    path("files/<uuid:file_id>/versions", versions.page, name="versions"),
+    path("files/<uuid:file_id>/compare", versions.compare, name="compare"),
+    path(
+        "files/<uuid:file_id>/versions/<uuid:version_id>/restore",
+        versions.restore,
+        name="restore-version",
+    ),
     path("trash", views.trash_page, name="trash"),
     path("devices", views.devices_page, name="devices"),
     path("activity", views.activity, name="activity"),

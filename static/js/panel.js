@@ -42,7 +42,8 @@ async function load(url, options = {}) {
       location.assign(url);
       return;
     }
-    history.replaceState({ panel: true }, "", answer.url);
+    // The answer to a form that was refused has no address of its own.
+    if (!options.method || answer.redirected) history.replaceState({ panel: true }, "", answer.url);
     // What had the focus is replaced; what does the same takes it.
     const rel = dialog.contains(document.activeElement) ? document.activeElement.rel : "";
     dialog.querySelector("#dialog-title").textContent = panel.dataset.title;

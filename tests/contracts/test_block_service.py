@@ -27,6 +27,7 @@ from blocks.service import (
     UploadReport,
     Verdict,
     VersionCopy,
+    VersionPair,
     VersionRange,
     VersionToCommit,
 )
@@ -876,6 +877,25 @@ def test_the_space_of_some_namespaces_counts_each_block_once(laptop: Device, pho
     assert used.referenced_bytes == used.distinct_bytes + len(BIG[0])
     nothing = laptop.service.space_used(namespaces=[new_id()])
     assert (nothing.referenced_bytes, nothing.distinct_bytes) == (0, 0)
+
+
+def test_blocks_that_a_version_does_not_share_with_another_are_counted(laptop: Device) -> None:
+    whole, more = laptop.upload(BIG), laptop.upload([*BIG[:1], *SMALL])
+    first, second = whole.file_version_id, more.file_version_id
+
+    counts = laptop.service.changed_block_counts(
+        pairs=[
+            VersionPair(second, first),
+            VersionPair(first, second),
+            VersionPair(first, first),
+            VersionPair(first, new_id()),
+            VersionPair(new_id(), first),
+        ]
+    )
+
+    assert counts == [len(SMALL), len(BIG) - 1, 0, len(BIG), 0]
+    with pytest.raises(InvalidRequest):
+        laptop.service.changed_block_counts(pairs=[VersionPair(first, second)] * 101)
 
 
 def test_what_is_recorded_can_be_compared(laptop: Device, phone: Device) -> None:

@@ -17,6 +17,7 @@ from blocks.service import (
     FIRST_URLS,
     MAX_BLOCKS_PER_CALL,
     MAX_COPIES_PER_CALL,
+    MAX_PAIRS_PER_CALL,
     MAX_RECORDED_PER_CALL,
     MAX_URLS_PER_CALL,
     PACK_BELOW_BYTES,
@@ -41,6 +42,7 @@ from blocks.service import (
     Verdict,
     VersionCopy,
     VersionDownload,
+    VersionPair,
     VersionRange,
     VersionToCommit,
 )
@@ -342,6 +344,19 @@ class FakeBlockService(Ledger):
             referenced_bytes=sum(claim.size_bytes for claim in claims),
             distinct_bytes=sum(claim.size_bytes for claim in set(claims)),
         )
+
+    def changed_block_counts(self, *, pairs: Sequence[VersionPair]) -> list[int]:
+        if len(pairs) > MAX_PAIRS_PER_CALL:
+            raise InvalidRequest
+
+        def hashes(pk: UUID) -> list[str]:
+            known = self.lists.get(pk)
+            return [row.claim.block_hash for row in known.rows.values()] if known else []
+
+        return [
+            sum(each not in hashes(pair.base_version_id) for each in hashes(pair.file_version_id))
+            for pair in pairs
+        ]
 
     def recorded_ids(self, *, after: UUID | None, limit: int) -> list[UUID]:
         return self._page(

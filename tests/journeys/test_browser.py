@@ -229,7 +229,7 @@ def test_a_byte_in_front_costs_a_block_and_not_the_file(tab, windows, person, tm
     other.act("large.bin", "Versions…")
     expect(other.page.get_by_role("dialog").get_by_role("listitem")).to_have_count(2)
     other.page.get_by_role("button", name="Restore").click()
-    expect(other.toast("is again as it was")).to_be_visible()
+    expect(other.page.get_by_role("dialog").get_by_text("is again as it was")).to_be_visible()
     expect(other.row("large.bin")).to_contain_text("24 MB")
 
 

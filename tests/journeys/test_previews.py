@@ -87,3 +87,31 @@ def test_files_are_looked_at_one_after_another(tab, windows, person, tmp_path):
     tab.page.goto(address)
     expect(page.get_by_role("heading", name="b.png")).to_be_visible()
     check(page, "page")
+
+
+def test_an_old_version_is_compared_and_brought_back(tab, tmp_path):
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    path = tmp_path / "notes.txt"
+    for words, said in (("one\ntwo\n", "1 file uploaded"), ("one\nTWO\n", "2 files uploaded")):
+        path.write_text(words)
+        tab.upload(path)
+        if said.startswith("2"):
+            dialog.get_by_role("button", name="Go on").click()
+        tab.wait_for_uploads(said)
+    page.get_by_role("button", name="Close", exact=True).click()
+
+    tab.act("notes.txt", "Versions…")
+    expect(dialog.get_by_role("listitem")).to_have_count(2)
+    expect(dialog).to_contain_text("1 of 1 block changed")
+    check(page, "versions")
+    dialog.get_by_role("link", name="Compare").click()
+    expect(dialog.locator("ins")).to_have_text("TWO")
+    check(page, "comparison")
+    dialog.get_by_role("link", name="All versions").click()
+    dialog.get_by_role("button", name="Restore").click()
+    expect(dialog.get_by_text("is again as it was")).to_be_visible()
+    expect(dialog.get_by_role("listitem")).to_have_count(3)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.locator(".name-link", has_text="notes.txt").click()
+    expect(dialog.locator(".code")).to_have_text("one\ntwo\n")

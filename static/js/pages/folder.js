@@ -21,7 +21,6 @@ import { askAboutTaken } from "../taken.js";
 import { toast } from "../toast.js";
 import { showUploads } from "../tray.js";
 import { Uploads } from "../uploads.js";
-import { openVersions } from "../versions.js";
 
 startPage();
 
@@ -37,7 +36,7 @@ const isOne = (items) => items.length === 1;
 const isFile = ({ type }) => type === "file";
 const areFiles = (items) => items.every(isFile);
 
-const versions = (item) => openVersions(item, (restored) => list.upsert(restored));
+const versions = (item) => openPanel(`/files/${item.id}/versions`);
 const details = showDetails(list, { versions, share: openShare });
 
 const keys = offer(list, [
