@@ -437,6 +437,10 @@ class _Planner:
     def _new_local(self, local: LocalNode) -> Outcome:
         if local.set_aside is not None:
             return Verdict.CLEAN
+        if is_parked(local.name):
+            # From an exchange of names that was cut off, and whose record is lost: nobody knows
+            # what it was called, and under this name nobody would find it.
+            return Operation(Action.RENAME_ASIDE, None, local.local_id)
         if (loser := self._case_collision(local)) is not None:
             return loser
         home = self._item_of(local.parent_id)

@@ -213,12 +213,20 @@ class Workbench:
         return self.trees.remote(synced.item_id) if synced is not None else None
 
     def free_conflict_name(self, node: LocalNode) -> str:
-        """A name beside a node that neither the disk nor the server has yet."""
+        """A name beside a node that neither the disk nor the server has yet.
+
+        Of one that is parked, and whose own name nobody knows: that of something found.
+        """
         day = datetime.datetime.fromtimestamp(self.clock.now_ns() / 1e9, datetime.UTC).date()
         folder = self.item_of(node.parent_id)
         counter = 1
         while True:
-            name = conflict_name(node.name, device_name=self.device_name, day=day, counter=counter)
+            if is_parked(node.name):
+                name = f"found {day.isoformat()}{f' {counter}' if counter > 1 else ''}"
+            else:
+                name = conflict_name(
+                    node.name, device_name=self.device_name, day=day, counter=counter
+                )
             key = name_key(name)
             taken = bool(node.parent_id and self.trees.local_in_place(node.parent_id, key)) or (
                 folder is not None and bool(self.trees.remote_in_place(folder.item_id, key))

@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from sync_client.errors import ApiProblem, MustStop, RootMissing, Transient
+from sync_client.names import PARKED_PREFIX
 from sync_client.pending import status_in
 from sync_client.ports import STAGING, Displaced, Path
 from tests.fakes.server import FakeApi, FakeServer
@@ -716,6 +718,21 @@ def test_two_folders_exchange_their_names(laptop: Device, phone: Device, server:
     assert phone.tree() == laptop.tree() == server.tree()
     assert phone.tree()["one", "inside"] == b"two"
     assert server.commits == commits
+
+
+def test_what_was_parked_when_the_record_was_lost_gets_a_name_that_people_see(
+    laptop: Device, phone: Device
+):
+    settle(laptop, phone)
+    parked = laptop.root / f"{PARKED_PREFIX}{uuid4()}"
+    parked.mkdir()
+    (parked / "note").write_text("inside")
+    settle(laptop, phone)
+
+    (found,) = (path for path in phone.root.iterdir() if path.name.startswith("found "))
+    assert (found / "note").read_text() == "inside"
+    assert laptop.tree() == phone.tree()
+    assert not parked.exists()
 
 
 def test_a_hierarchy_is_turned_upside_down(laptop: Device, phone: Device):
