@@ -3,7 +3,6 @@
 import { explain, Problem, request } from "./api.js";
 import { make } from "./dom.js";
 import { openDialog } from "./dialogs.js";
-import { hrefOf, itemOf } from "./list.js";
 import { fail, toast } from "./toast.js";
 
 const MAX_BYTES = 1024 * 1024;
@@ -18,7 +17,7 @@ export function isText({ type, sizeBytes }, kind) {
 export async function openEditor(state, uploads) {
   let text;
   try {
-    const answer = await request(hrefOf(itemOf(state)), { credentials: "same-origin" });
+    const answer = await request(`/api/v1/files/${state.file_id}/content`, { credentials: "same-origin" });
     if (!answer.ok) throw new Problem(answer.status, { detail: "The file cannot be read at the moment." });
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await answer.arrayBuffer());
   } catch (error) {

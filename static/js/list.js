@@ -442,7 +442,9 @@ export class List extends EventTarget {
     });
     element.addEventListener("dblclick", (event) => {
       const row = rowAt(event);
-      if (row !== null && event.target.closest("a, button, input, .tick") === null) this.open(row);
+      // Two taps on a row select it and take that back.
+      if (this.#pointer === "touch" || event.target.closest("a, button, input, .tick") !== null) return;
+      if (row !== null) this.open(row);
     });
     element.addEventListener("contextmenu", (event) => {
       const row = rowAt(event);

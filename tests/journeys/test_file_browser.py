@@ -247,6 +247,7 @@ def test_selection_by_pointer_drag_and_undo(tab, windows, person, tmp_path):
     expect(phone.page.get_by_role("toolbar")).to_contain_text("2 selected")
     assert selected(phone) == ["a.txt", "c.txt"]
     press("c.txt")
+    expect(phone.row("c.txt")).to_have_attribute("aria-selected", "false")
     press("a.txt")
     expect(phone.page.get_by_role("toolbar")).to_be_hidden()
     press("New folder")
@@ -348,7 +349,8 @@ def test_a_text_file_is_written_and_never_over_another(windows, person, tmp_path
 
     def content(name: str) -> str:
         link = page.locator(".name-link").get_by_text(name).get_attribute("href")
-        return str(tab.run("async (href) => (await fetch(href)).text()", link))
+        path = f"/api/v1{link}/content"
+        return str(tab.run("async (path) => (await fetch(path)).text()", path))
 
     assert content("conflicted copy") == "mine, once more\n"
     assert content("notes.txt") == "theirs\n"
