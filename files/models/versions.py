@@ -78,6 +78,9 @@ class FileVersion(models.Model):
     status = models.CharField(max_length=10, choices=VersionStatus, default=VersionStatus.PENDING)
     # A stored block of it was found damaged; heals when a device sends the block again.
     is_damaged = models.BooleanField(default=False)
+    # Somebody wants it whatever its age. db_default: the release before this one writes rows
+    # without it.
+    is_kept = models.BooleanField(default=False, db_default=False)
     # The answer to the commit, for the device that asks again.
     outcome_file_id = models.UUIDField(null=True, blank=True)
     is_conflict_copy = models.BooleanField(default=False)

@@ -2,7 +2,7 @@
 
 A version never becomes current again (going back to one makes a new version of it), so what
 was found without a lock may still go when the lock is held; `prune_versions` looks once more
-at the two things that could forbid it.
+at the three things that could forbid it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -124,22 +124,23 @@ def _old_versions_of(file_ids: list[UUID], now: datetime) -> list[OldVersion]:
         for version_id in versions
         if version_id
     }
-    rows = (
+    rows = list(
         FileVersion.objects.filter(file__in=file_ids, status=VersionStatus.COMMITTED)
         .order_by("file_id")
-        .values_list("file_id", "pk", "committed_at", "size_bytes")
+        .values_list("file_id", "pk", "committed_at", "size_bytes", "is_kept")
     )
     found = []
+    wanted = {pk for _, pk, _, _, is_kept in rows if is_kept}
     for file_id, of_one in groupby(rows, key=lambda row: row[0]):
         versions = {
-            pk: (committed_at, size) for _, pk, committed_at, size in of_one if committed_at
+            pk: (committed_at, size) for _, pk, committed_at, size, _ in of_one if committed_at
         }
         file = files.get(file_id)
         if file is None:
             continue
         gone = expired_versions(
             (Moment(committed_at, pk) for pk, (committed_at, _) in versions.items()),
-            kept=compared | {file.current_version_id},
+            kept=compared | wanted | {file.current_version_id},
             policy=policies[file.owner_id],
             now=now,
         )

@@ -94,6 +94,21 @@ def restore_version(
         raise
 
 
+def keep_version(*, device: UserDevice, file_id: UUID, version_id: UUID, is_kept: bool) -> None:
+    """Keep a version for ever, whatever the retention says, or no longer. Safe to repeat.
+
+    It goes only with its file. Raises NotFound and PermissionDenied.
+    """
+    with transaction.atomic():
+        # Under the lock of `prune_versions`: what is said to be kept has not just gone.
+        _, file = lock_file(device, file_id, live=False)
+        found = FileVersion.objects.filter(
+            pk=version_id, file=file, status=VersionStatus.COMMITTED
+        ).update(is_kept=is_kept)
+        if not found:
+            raise NotFound
+
+
 def copy_blocks(version: FileVersion, source_id: UUID) -> None:
     """Give a pending version the blocks of another one, outside of any transaction."""
     try:
@@ -180,8 +195,9 @@ def open_conflicts() -> QuerySet[Conflict]:
 def prune_versions(*, namespace_id: UUID, version_ids: Sequence[UUID]) -> set[UUID]:
     """Remove old versions for ever; which were removed. Their bytes leave the quota at once.
 
-    Their blocks are let go of BLOCK_GRACE later. Left alone is what is current, what an open
-    conflict is about, and what is not committed or not in the namespace (any more).
+    Their blocks are let go of BLOCK_GRACE later. Left alone is what is current, what somebody
+    keeps for ever, what an open conflict is about, and what is not committed or not in the
+    namespace (any more).
     """
     with transaction.atomic():
         try:
@@ -202,6 +218,7 @@ def prune_versions(*, namespace_id: UUID, version_ids: Sequence[UUID]) -> set[UU
                 pk__in=version_ids,
                 file__namespace=namespace,
                 status=VersionStatus.COMMITTED,
+                is_kept=False,
             )
         )
         release_versions(account, old)

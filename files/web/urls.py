@@ -19,6 +19,9 @@ urlpatterns = [
         versions.restore,
         name="restore-version",
     ),
+    path(
+        "files/<uuid:file_id>/versions/<uuid:version_id>/keep", versions.keep, name="keep-version"
+    ),
     path("trash", views.trash_page, name="trash"),
     path("devices", views.devices_page, name="devices"),
     path("activity", views.activity, name="activity"),

@@ -8,7 +8,13 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from drive_project.common.errors import DriveError, InvalidRequest, NotFound, ServiceUnavailable
+from drive_project.common.errors import (
+    DriveError,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    ServiceUnavailable,
+)
 from drive_project.common.ids import new_id
 from files.api.items import decode_place, encode_place
 from files.models import StorageAccount
@@ -47,6 +53,22 @@ def restore(request: DeviceRequest, file_id: UUID, version_id: UUID) -> HttpResp
     except DriveError as error:
         return _page(request, file_id, status=error.status, refusal=str(error))
     return redirect(f"{reverse('web:versions', args=[file_id])}?restored={version_id}")
+
+
+@require_POST
+@signed_in
+def keep(request: DeviceRequest, file_id: UUID, version_id: UUID) -> HttpResponse:
+    """POST /files/ID/versions/VERSION/keep with `keep`: 1 for ever, 0 as long as others."""
+    try:
+        versions.keep_version(
+            device=request.device,
+            file_id=file_id,
+            version_id=version_id,
+            is_kept=request.POST.get("keep") == "1",
+        )
+    except PermissionDenied as error:
+        return _page(request, file_id, status=error.status, refusal=str(error))
+    return redirect("web:versions", file_id)
 
 
 def _page(

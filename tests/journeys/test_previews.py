@@ -103,6 +103,9 @@ def test_an_old_version_is_compared_and_brought_back(tab, tmp_path):
     tab.act("notes.txt", "Versions…")
     expect(dialog.get_by_role("listitem")).to_have_count(2)
     expect(dialog).to_contain_text("1 of 1 block changed")
+    keep = dialog.get_by_role("button", name="Keep for ever").last
+    keep.click()
+    expect(keep).to_have_attribute("aria-pressed", "true")
     check(page, "versions")
     dialog.get_by_role("link", name="Compare").click()
     expect(dialog.locator("ins")).to_have_text("TWO")

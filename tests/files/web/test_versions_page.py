@@ -1,12 +1,16 @@
 """The versions of a file in the browser: what changed, brought back, compared."""
 
 import re
-from uuid import uuid4
+from datetime import timedelta
+from uuid import UUID, uuid4
 
 import pytest
+from django.utils import timezone
 
-from files.models import File, FileVersion, StorageAccount
+from files.models import File, FileVersion, Membership, Role, StorageAccount
 from files.previews import making
+from files.services.retention import old_versions
+from files.services.versions import prune_versions
 from tests.files.uploading import Uploader
 from tests.files.web.test_links import put
 
@@ -75,7 +79,7 @@ def test_a_refusal_is_told_on_the_page(browser, alice, history):
     )
 
     assert answer.status_code == 507
-    assert "The version was not restored: There is not enough storage left." in text(answer)
+    assert "Nothing was changed: There is not enough storage left." in text(answer)
 
 
 def test_two_versions_are_compared_side_by_side(browser, alice, laptop):
@@ -138,3 +142,43 @@ def test_nobody_sees_or_restores_what_is_not_theirs(browser, alice, mallory, lap
     assert tab.get(f"/files/{other.pk}/compare", query).status_code == 404
     assert tab.post(f"/files/{other.pk}/versions/{first}/restore", wish).status_code == 404
     assert FileVersion.objects.count() == 4
+
+
+def test_a_version_is_kept_for_ever_and_then_no_longer(browser, alice, mallory, laptop, history):
+    file_id, first, second, _ = history
+    tab = browser(alice)
+    path = f"/files/{file_id}/versions/{first}/keep"
+    namespace_id = File.objects.get(pk=file_id).namespace_id
+    everything = [UUID(each) for each in history[1:]]
+
+    answer = tab.post(path, {"keep": "1"})
+
+    assert answer["Location"] == f"/files/{file_id}/versions"
+    assert tab.get(answer["Location"]).content.decode().count('aria-pressed="true"') == 1
+    # Neither the rule takes it, nor anything else that prunes.
+    later = timezone.now() + timedelta(days=4000)
+    gone = [old.version_id for batch in old_versions(now=later) for old in batch]
+    assert gone == [UUID(second)]
+    assert prune_versions(namespace_id=namespace_id, version_ids=everything) == {UUID(second)}
+    # Not by a stranger, nor under another file.
+    assert browser(mallory).post(path, {"keep": "0"}).status_code == 404
+    other = put(laptop, "b.txt", b"other")
+    elsewhere = f"/files/{other.pk}/versions/{first}/keep"
+    assert tab.post(elsewhere, {"keep": "0"}).status_code == 404
+    assert FileVersion.objects.get(pk=first).is_kept
+
+    tab.post(path, {"keep": "0"})
+
+    assert prune_versions(namespace_id=namespace_id, version_ids=everything) == {UUID(first)}
+
+
+def test_who_may_only_read_keeps_nothing(browser, alice, mallory, history):
+    file_id, first, *_ = history
+    namespace = File.objects.get(pk=file_id).namespace
+    Membership.objects.create(namespace=namespace, user=mallory, role=Role.VIEWER)
+
+    answer = browser(mallory).post(f"/files/{file_id}/versions/{first}/keep", {"keep": "1"})
+
+    assert answer.status_code == 403
+    assert "Nothing was changed: You may only read here." in text(answer)
+    assert not FileVersion.objects.get(pk=first).is_kept
