@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.simulation.kernel import Kernel, Violation
+from tests.simulation.machine import Machine
 from tests.simulation.runs import run
 from tests.simulation.world import World
 
@@ -53,25 +54,146 @@ def test_what_was_found_before_stays_mended(seed: int):
     assert outcome.steps < 30_000
 
 
+# What a rule leaves open (which file, which name) is drawn from this.
+CHANCE = st.randoms(use_true_random=False)
+# Which device: of those there are, so many further.
+DEVICE = st.integers(0, 3)
+
+
 class SimulatedWorld(RuleBasedStateMachine):
-    """The same acts, drawn by Hypothesis, which makes what it finds short."""
+    """The same world, moved on by Hypothesis, which makes what it finds short."""
 
     @initialize(
         machines=st.integers(2, 4),
         is_alone=st.booleans(),
-        chance=st.randoms(use_true_random=False),
+        has_old_disks=st.booleans(),
+        chance=CHANCE,
     )
-    def begin(self, machines: int, is_alone: bool, chance: Random) -> None:
-        self.world = World(chance, machines=machines, is_alone=is_alone)
+    def begin(self, machines: int, is_alone: bool, has_old_disks: bool, chance: Random) -> None:
+        self.world = World(
+            chance, machines=machines, is_alone=is_alone, has_old_disks=has_old_disks
+        )
         self.world.rest()
 
-    @rule(chance=st.randoms(use_true_random=False))
-    def act(self, chance: Random) -> None:
+    def _machine(self, device: int, chance: Random) -> Machine:
         self.world.chance = chance
-        self.world.act()
+        return self.world.machines[device % len(self.world.machines)]
 
-    @rule(chance=st.randoms(use_true_random=False))
+    def _person(self, device: int, chance: Random, what: str) -> None:
+        machine = self._machine(device, chance)
+        self.world.person(self.world.machines[0] if self.world.is_alone else machine, what)
+
+    # What people do
+
+    @rule(device=DEVICE, chance=CHANCE, how=st.sampled_from(["write", "save"]))
+    def write(self, device: int, chance: Random, how: str) -> None:
+        self._person(device, chance, how)
+
+    @rule(
+        device=DEVICE,
+        chance=CHANCE,
+        how=st.sampled_from(
+            ["edit", "edit_keeping_the_time", "append", "open", "write_to_open", "close"]
+        ),
+    )
+    def edit(self, device: int, chance: Random, how: str) -> None:
+        self._person(device, chance, how)
+
+    @rule(
+        device=DEVICE,
+        chance=CHANCE,
+        how=st.sampled_from(["move", "rename", "move_into_new", "swap"]),
+    )
+    def move(self, device: int, chance: Random, how: str) -> None:
+        self._person(device, chance, how)
+
+    @rule(device=DEVICE, chance=CHANCE, how=st.sampled_from(["remove", "change_type"]))
+    def delete(self, device: int, chance: Random, how: str) -> None:
+        self._person(device, chance, how)
+
+    @rule(device=DEVICE, chance=CHANCE)
+    def make_folder(self, device: int, chance: Random) -> None:
+        self._person(device, chance, "make_folder")
+
+    @rule(device=DEVICE, chance=CHANCE)
+    def make_executable(self, device: int, chance: Random) -> None:
+        self._person(device, chance, "make_executable")
+
+    @rule(device=DEVICE, chance=CHANCE, keeps=st.sampled_from(["copy", "original", "both"]))
+    def settle_a_conflict(self, device: int, chance: Random, keeps: str) -> None:
+        machine = self._machine(device, chance)
+        if not self.world.is_alone:
+            self.world.settle_conflict(machine, keeps)
+
+    @rule(chance=CHANCE)
+    def act_in_the_browser(self, chance: Random) -> None:
+        self.world.chance = chance
+        if not self.world.is_alone:
+            self.world.web()
+
+    # What the devices do
+
+    @rule(device=DEVICE, chance=CHANCE, effects=st.sampled_from([1, 3, 10, 30, 100, 300]))
+    def go_on(self, device: int, chance: Random, effects: int) -> None:
+        self.world.advance(self._machine(device, chance), effects)
+
+    @rule(device=DEVICE, chance=CHANCE)
+    def complete_a_cycle(self, device: int, chance: Random) -> None:
+        self.world.complete(self._machine(device, chance))
+
+    @rule(device=DEVICE, chance=CHANCE)
+    def interfere(self, device: int, chance: Random) -> None:
+        machine = self._machine(device, chance)
+        self.world.interfere(self.world.machines[0] if self.world.is_alone else machine)
+
+    # What befalls them
+
+    @rule(device=DEVICE, chance=CHANCE)
+    def crash(self, device: int, chance: Random) -> None:
+        self.world.crash(self._machine(device, chance), loses_power=False)
+
+    @rule(device=DEVICE, chance=CHANCE)
+    def cut_power(self, device: int, chance: Random) -> None:
+        self.world.crash(self._machine(device, chance), loses_power=True)
+
+    @rule(device=DEVICE, chance=CHANCE)
+    def crash_between_two_steps(self, device: int, chance: Random) -> None:
+        self.world.crash_in_the_middle(self._machine(device, chance))
+
+    @rule(trouble=st.sampled_from([0, 5, 20]))
+    def change_the_network(self, trouble: int) -> None:
+        self.world.trouble = trouble
+
+    @rule(chance=CHANCE)
+    def deliver_what_was_late(self, chance: Random) -> None:
+        self.world.chance = chance
+        self.world.deliver()
+
+    @rule(device=DEVICE, chance=CHANCE, seconds=st.sampled_from([-3600, -5, -1, 1, 5, 3600]))
+    def put_the_clock(self, device: int, chance: Random, seconds: int) -> None:
+        self._machine(device, chance).skew_ns += seconds * 1_000_000_000
+
+    @rule(device=DEVICE, chance=CHANCE)
+    def fill_the_disk_or_make_room(self, device: int, chance: Random) -> None:
+        kernel = self._machine(device, chance).kernel
+        kernel.is_full = not kernel.is_full
+
+    @rule(chance=CHANCE)
+    def maintain_the_server(self, chance: Random) -> None:
+        self.world.chance = chance
+        self.world.maintain_server()
+
+    @rule(device=DEVICE, chance=CHANCE)
+    def lose_the_state(self, device: int, chance: Random) -> None:
+        machine = self._machine(device, chance)
+        if not self.world.is_alone:
+            self.world.wipe_state(machine)
+
+    # What must hold
+
+    @rule(chance=CHANCE)
     def rest(self, chance: Random) -> None:
+        """All come to rest, and everything is checked: `World.check`."""
         self.world.chance = chance
         self.world.rest()
 
@@ -91,8 +213,8 @@ class SimulatedWorld(RuleBasedStateMachine):
 
 TestSimulatedWorld = SimulatedWorld.TestCase
 TestSimulatedWorld.settings = settings(
-    max_examples=int(os.environ.get("DRIVE_EXAMPLES", "15")),
-    stateful_step_count=30,
+    max_examples=int(os.environ.get("DRIVE_EXAMPLES", "40")),
+    stateful_step_count=40,
     deadline=None,
     # The same examples every time: what is new is looked for by `make soak`.
     derandomize=True,
