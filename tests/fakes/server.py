@@ -202,7 +202,13 @@ class FakeServer:
 
     def _trash(self) -> list[dict[str, Any]]:
         deleted = [item for item in self.items.values() if item["deleted_at"] is not None]
-        return copy.deepcopy(sorted(deleted, key=lambda item: item["rev"], reverse=True))
+        return [
+            {
+                **copy.deepcopy(item),
+                "is_parent_live": self.is_live(self.items[item["parent_folder_id"]]),
+            }
+            for item in sorted(deleted, key=lambda item: item["rev"], reverse=True)
+        ]
 
     def _one_of_batch(self, device: str, body: dict[str, Any]) -> dict[str, Any]:
         try:
