@@ -428,8 +428,11 @@ class _Planner:
         while here is not None and here != local.local_id:
             node, synced = self._trees.local(here), self._synced_of_folder(here)
             item = self._live(synced.item_id) if synced is not None else None
-            if synced is not None and item is not None and compare.is_moved_remotely(item, synced):
-                self._local_waits[local.local_id] = (here, False)
+            if synced is not None and node is not None and item is not None:
+                # It leaves for its new place, or goes back to where the server has it.
+                is_moved = compare.is_moved_remotely(item, synced)
+                if is_moved or compare.is_moved_locally(node, synced):
+                    self._local_waits[local.local_id] = (here, False)
             here = node.parent_id if node is not None else None
 
     # Only the disk has it
