@@ -101,6 +101,7 @@ class _Planner:
         for entry in self._trees.dirty_entries(now_ns=now_ns, folders=False):
             self._take(entry)
         found = self._plan
+        self._spare_those_that_leave()
         if self._leaves:
             # Not a deletion by anybody. What is one waits until all of this has left.
             found.ruling = rail.as_before(self._trees)
@@ -118,6 +119,21 @@ class _Planner:
         if not found.operations and (parked := self._break_circle()) is not None:
             found.operations.append(parked)
         return found
+
+    def _spare_those_that_leave(self) -> None:
+        """A node that is about to leave its place need not lose its name to a rival there.
+
+        Else its name would hang on which of the two steps is done first.
+        """
+        found = self._plan
+        moving = {each.local_id for each in found.operations if each.action is Action.MOVE_LOCAL}
+        staying = [
+            each
+            for each in found.operations
+            if each.action is not Action.RENAME_ASIDE or each.local_id not in moving
+        ]
+        found.waiting += len(found.operations) - len(staying)
+        found.operations = staying
 
     def _rules_first(self, operations: list[Operation], *, now_ns: int) -> list[Operation]:
         """Bring no files here whose rules, on the way too, may say that they are ignored."""
