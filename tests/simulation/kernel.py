@@ -522,6 +522,13 @@ class Kernel:
 
     # What people see
 
+    def parent_of(self, path: tuple[str, ...]) -> Inode:
+        """The folder in which a path ends; of the names that a file may have, that one."""
+        folder = self.root
+        for name in path[:-1]:
+            folder = folder.entries[name]
+        return folder
+
     def tree(self) -> dict[tuple[str, ...], Inode]:
         """Everything in the linked folder that is not the client's own, by path."""
         found: dict[tuple[str, ...], Inode] = {}

@@ -205,9 +205,8 @@ class World:
 
     def _do_edit(self, machine: Machine) -> None:
         if files := self._files(machine):
-            path, inode = self.chance.choice(files)
-            assert inode.parent is not None
-            self._put(machine, path[:-1], inode.parent, path[-1])
+            path, _ = self.chance.choice(files)
+            self._put(machine, path[:-1], machine.kernel.parent_of(path), path[-1])
 
     def _do_save(self, machine: Machine) -> None:
         """As editors do: another file, renamed over the old one."""
@@ -231,10 +230,9 @@ class World:
         if not files:
             return
         path, inode = self.chance.choice(files)
-        assert inode.parent is not None
         mtime_ns, size = inode.mtime_ns, len(inode.data)
         kernel = machine.kernel
-        descriptor = kernel.open(inode.parent, path[-1], 0o1)
+        descriptor = kernel.open(kernel.parent_of(path), path[-1], 0o1)
         self._gone(inode)
         content = b"%06d" % (self.ledger.written + 1)
         content += b"=" * (size - len(content))
@@ -250,10 +248,9 @@ class World:
         files = self._files(machine)
         if not files:
             return
-        path, inode = self.chance.choice(files)
-        assert inode.parent is not None
+        path, _ = self.chance.choice(files)
         kernel = machine.kernel
-        descriptor = kernel.open(inode.parent, path[-1], 0o1)
+        descriptor = kernel.open(kernel.parent_of(path), path[-1], 0o1)
         self._write_more(machine, descriptor)
         kernel.close(descriptor)
         self._note_dirty(machine, path[:-1])
@@ -276,9 +273,10 @@ class World:
         files = self._files(machine)
         if not files or len(self.open_files) >= 3:
             return
-        path, inode = self.chance.choice(files)
-        assert inode.parent is not None
-        self.open_files.append((machine, machine.kernel.open(inode.parent, path[-1], 0o1)))
+        path, _ = self.chance.choice(files)
+        self.open_files.append(
+            (machine, machine.kernel.open(machine.kernel.parent_of(path), path[-1], 0o1))
+        )
 
     def _do_write_to_open(self, machine: Machine) -> None:
         for owner, descriptor in self.open_files:
@@ -307,9 +305,8 @@ class World:
     def _do_remove(self, machine: Machine) -> None:
         found = self._anything(machine)
         if found is not None:
-            path, inode = found
-            assert inode.parent is not None
-            self._remove(machine, inode.parent, path[-1])
+            path, _ = found
+            self._remove(machine, machine.kernel.parent_of(path), path[-1])
             self._note_dirty(machine, path[:-1])
 
     def _remove(self, machine: Machine, folder: Inode, name: str) -> None:
@@ -329,8 +326,7 @@ class World:
         if found is None:
             return
         path, inode = found
-        folder = inode.parent
-        assert folder is not None
+        folder = machine.kernel.parent_of(path)
         self._remove(machine, folder, path[-1])
         if inode.is_folder:
             self._put(machine, path[:-1], folder, path[-1])
@@ -347,13 +343,12 @@ class World:
         self, machine: Machine, path: tuple[str, ...], inode: Inode,
         target: tuple[str, ...], folder: Inode, name: str,
     ) -> None:  # fmt: skip
-        assert inode.parent is not None
         there = folder.entries.get(name)
         if target[: len(path)] == path or there is inode:
             return
         if there is not None and (there.is_folder or inode.is_folder):
             return
-        machine.kernel.rename(inode.parent, path[-1], folder, name, 0)
+        machine.kernel.rename(machine.kernel.parent_of(path), path[-1], folder, name, 0)
         if there is not None:
             self._gone(there)
         self._note_dirty(machine, path[:-1], target)
@@ -362,8 +357,9 @@ class World:
         found = self._anything(machine)
         if found is not None:
             path, inode = found
-            assert inode.parent is not None
-            self._move(machine, path, inode, path[:-1], inode.parent, self._name())
+            self._move(
+                machine, path, inode, path[:-1], machine.kernel.parent_of(path), self._name()
+            )
 
     def _do_move_into_new(self, machine: Machine) -> None:
         found = self._anything(machine)
@@ -379,14 +375,12 @@ class World:
         one, other = self._anything(machine), self._anything(machine)
         if one is None or other is None:
             return
-        (path, inode), (other_path, other_inode) = one, other
+        path, other_path = one[0], other[0]
         shorter = min(len(path), len(other_path))
         if path[:shorter] == other_path[:shorter]:
             return
-        folder, other_folder = inode.parent, other_inode.parent
-        assert folder is not None
-        assert other_folder is not None
         kernel = machine.kernel
+        folder, other_folder = kernel.parent_of(path), kernel.parent_of(other_path)
         kernel.rename(folder, path[-1], kernel.root, "on its way", 0)
         kernel.rename(other_folder, other_path[-1], folder, path[-1], 0)
         kernel.rename(kernel.root, "on its way", other_folder, other_path[-1], 0)
@@ -399,8 +393,7 @@ class World:
             return
         path, inode = self.chance.choice(copies)
         self.note(machine.name, "settle", f"{keeps} {path[-1]}")
-        folder = inode.parent
-        assert folder is not None
+        folder = machine.kernel.parent_of(path)
         stem, _, more = path[-1].partition(_COPY)
         original = stem + more.rpartition(")")[2]
 
@@ -421,8 +414,9 @@ class World:
         found = self._anything(machine)
         if found is not None:
             path, inode = found
-            assert inode.parent is not None
-            self._move(machine, path, inode, path[:-1], inode.parent, path[-1].swapcase())
+            self._move(
+                machine, path, inode, path[:-1], machine.kernel.parent_of(path), path[-1].swapcase()
+            )
 
     def _do_make_executable(self, machine: Machine) -> None:
         if files := self._files(machine):
@@ -644,8 +638,7 @@ class World:
 
     def _as_person_to(self, machine: Machine, path: tuple[str, ...], inode: Inode) -> None:
         self.note(machine.name, "hostile", "/".join(path))
-        folder = inode.parent
-        assert folder is not None
+        folder = machine.kernel.parent_of(path)
 
         def do() -> None:
             match self.chance.randrange(4):
