@@ -529,8 +529,8 @@ def test_the_same_server_under_another_name_keeps_the_links(linked, server, acco
     assert linked("sync", "--once").returncode == 0
 
 
-def test_another_account_says_which_links_end(linked, server, accounts, tmp_path):
-    login = ("login", server.url, "--email", next(accounts), "--password-stdin")
+def test_another_account_says_which_links_end(linked, server, tmp_path):
+    login = ("login", server.url, "--email", server.new_account(), "--password-stdin")
     done = linked(*login, stdin=f"{PASSWORD}\n")
     assert f"No longer linked, since this is another account: {tmp_path / 'Drive'}" in done.stdout
     assert linked("link", tmp_path / "Drive").returncode == 0

@@ -260,12 +260,12 @@ def test_what_is_linked_is_not_removed_by_its_path(inside):
     assert names(inside, "/office") == ["drive"]
 
 
-def test_the_files_of_others_are_not_there(inside, server, accounts, tmp_path):
+def test_the_files_of_others_are_not_there(inside, server, tmp_path):
     (tmp_path / "secret").write_text("text")
     inside("put", "secret", "/secret")
     mallory = command_of(tmp_path / "mallory")
     mallory(
-        *("login", server.url, "--email", next(accounts), "--password-stdin"),
+        *("login", server.url, "--email", server.new_account(), "--password-stdin"),
         stdin=f"{PASSWORD}\n",
     )
     for command in (("get", "/secret"), ("rm", "/secret"), ("mv", "/secret", "/x")):
