@@ -749,6 +749,19 @@ def test_restoring_from_the_trash(both):
     assert both.restore(PHONE, file)[1]["name"] == "x.tar (2).gz"
 
 
+def test_what_comes_back_comes_after_the_folder_that_it_was_moved_into(both):
+    top = both.make(LAPTOP, "root", "top")
+    older = both.make(LAPTOP, top, "older")
+    both.write(LAPTOP, b"one", parent_id=older)
+    newer = both.make(LAPTOP, top, "newer")
+    both.update(LAPTOP, older, parent_folder_id=newer)
+    both.delete(PHONE, top)
+
+    # The journal is replayed after each request: a child never comes before its parent.
+    assert both.restore(PHONE, top)[0] == 200
+    assert {"top/newer", "top/newer/older/a.txt"} < set(both.names())
+
+
 def test_restoring_a_version(both):
     def restore(file: str, version: str, device: str = LAPTOP, **fields: Any) -> tuple[int, Any]:
         path = f"/files/{file}/versions/{version}/restore"

@@ -389,7 +389,8 @@ class FakeServer:
             for each in self.items.values()
             if self._is_below(each, subject) and self.is_live(each)
         ]
-        self._write([item, *below], device=device)
+        # Parents first: a folder may have been moved into one that is newer.
+        self._write([item, *sorted(below, key=self._depth)], device=device)
         return item
 
     def restore_version(self, file_id: str, version_id: str, *, device: str) -> dict[str, Any]:
@@ -628,6 +629,12 @@ class FakeServer:
                 return True
             here = self.items[here]["parent_folder_id"]
         return False
+
+    def _depth(self, item: dict[str, Any]) -> int:
+        depth, here = 0, item["parent_folder_id"]
+        while here is not None:
+            depth, here = depth + 1, self.items[here]["parent_folder_id"]
+        return depth
 
     def _live_folder_for(self, folder: dict[str, Any], *, device: str) -> str:
         """The folder while it is live, else the end of a new chain of the same names."""
