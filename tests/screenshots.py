@@ -129,8 +129,9 @@ def looking(
         locale="en-GB",
     ) as own:
         yield own.tab()
-        # What a browser says of pages that are not there.
+        # What a browser says of pages that are not there, and of blocks that are there already.
         own.forgive("404")
+        own.forgive("412")
 
 
 def take(tab: Tab, folder: Path, name: str) -> None:
