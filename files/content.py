@@ -18,6 +18,15 @@ from files.models import File, FileVersion
 
 # Of bytes that somebody uploaded nothing may run, even where a browser shows them.
 CONTENT_POLICY = "default-src 'none'; sandbox"
+# Of every answer that carries a file's content, or a picture of it.
+CONTENT_HEADERS = {
+    # Kept by the browser alone, and asked for again each time: rights may change.
+    "Cache-Control": "private, no-cache",
+    "Content-Security-Policy": CONTENT_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    # No page of another site gets at it, not even to show it.
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
 
 # One range, as RFC 9110 spells it: from-to, from-, or -length.
 _RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*", re.ASCII | re.IGNORECASE)
@@ -55,16 +64,7 @@ def content_response(
     if version is None:
         raise NotFound
     etag = f'"{version.pk}"'
-    headers = {
-        "ETag": etag,
-        "Accept-Ranges": "bytes",
-        # Kept by the browser alone, and asked for again each time: rights may change.
-        "Cache-Control": "private, no-cache",
-        "Content-Security-Policy": CONTENT_POLICY,
-        "X-Content-Type-Options": "nosniff",
-        # No page of another site gets at it, not even to show it.
-        "Cross-Origin-Resource-Policy": "same-origin",
-    }
+    headers = {**CONTENT_HEADERS, "ETag": etag, "Accept-Ranges": "bytes"}
     if _names(request.headers.get("If-None-Match", ""), etag):
         return HttpResponse(status=304, headers=headers)
     try:

@@ -2,15 +2,14 @@
 
 from django.conf import settings
 from django.http import Http404, HttpResponse
-from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from drive_project import __version__
 from drive_project.dashboard import numbers
 from drive_project.health import readiness
-from files.models import StorageAccount
 from files.web import words
 from files.web.access import DeviceRequest, signed_in
+from files.web.frame import framed
 
 
 @require_safe
@@ -20,21 +19,18 @@ def dashboard(request: DeviceRequest) -> HttpResponse:
     if not request.user.is_staff:
         raise Http404
     blocks = numbers.blocks()
-    return render(
+    return framed(
         request,
         "dashboard/dashboard.html",
-        {
-            "here": "dashboard",
-            "own_storage": StorageAccount.objects.get(owner=request.user),
-            "version": __version__,
-            "people": numbers.people(),
-            "devices": numbers.devices(),
-            "storage": numbers.storage(),
-            "blocks": blocks,
-            "ratio": numbers.deduplication_ratio(blocks),
-            "queues": numbers.queues(),
-            "top_users": numbers.top_users(),
-            "checks": readiness.report(),
-            "grace": words.duration(settings.BLOCK_GRACE),
-        },
+        "dashboard",
+        version=__version__,
+        people=numbers.people(),
+        devices=numbers.devices(),
+        storage=numbers.storage(),
+        blocks=blocks,
+        ratio=numbers.deduplication_ratio(blocks),
+        queues=numbers.queues(),
+        top_users=numbers.top_users(),
+        checks=readiness.report(),
+        grace=words.duration(settings.BLOCK_GRACE),
     )

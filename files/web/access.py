@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, cast
+from uuid import UUID
 
 from django.contrib.auth import logout
 from django.contrib.auth.views import redirect_to_login
@@ -12,6 +13,14 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from drive_project.common.errors import InvalidRequest, NotAuthenticated, NotFound
 from files.models import User, UserDevice
 from files.services import devices
+
+
+def id_in(text: str) -> UUID:
+    """The id that an address names. Raises NotFound: what is none leads nowhere."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound from None
 
 
 class DeviceRequest(HttpRequest):

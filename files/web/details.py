@@ -29,8 +29,6 @@ def details(request: DeviceRequest, item_id: UUID) -> HttpResponse:
         user,
         file_id=item.pk if is_file else None,
         folder_id=None if is_file else item.pk,
-        device_id=None,
-        after=None,
         limit=EVENTS,
     )
     return render(

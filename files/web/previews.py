@@ -9,21 +9,22 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from drive_project.common.errors import NotFound, ServiceUnavailable
-from files.content import CONTENT_POLICY, content_response
-from files.models import File, FileVersion, StorageAccount
+from files.content import CONTENT_HEADERS, content_response
+from files.models import File, FileVersion
 from files.previews import making
 from files.previews.kinds import Kind
 from files.previews.limited import CannotShow
 from files.queries.listings import Sort, neighbours
 from files.services import links
 from files.services.downloads import get_version
-from files.web.access import DeviceRequest, signed_in
+from files.web.access import DeviceRequest, id_in, signed_in
+from files.web.frame import framed
 from files.web.rows import linked_row_of, row_of
 from files.web.shared import public
 
@@ -58,18 +59,15 @@ def own_page(request: DeviceRequest, file_id: UUID) -> HttpResponse:
     version = _own_version(request, file_id)
     is_current = version.pk == version.file.current_version_id
     context = _page(request, version, _OWN, None, has_neighbours=is_current)
-    return render(
+    return framed(
         request,
         "web/file.html",
-        {
-            "here": "files",
-            "own_storage": StorageAccount.objects.get(owner=request.user),
-            "row": row_of(version.file),
-            "is_current": is_current,
-            "download": f"/api/v1/files/{file_id}/content?version={version.pk}",
-            "folder_id": version.file.parent_folder_id,
-            **context,
-        },
+        "files",
+        row=row_of(version.file),
+        is_current=is_current,
+        download=f"/api/v1/files/{file_id}/content?version={version.pk}",
+        folder_id=version.file.parent_folder_id,
+        **context,
     )
 
 
@@ -89,10 +87,7 @@ def own_pdf_page(request: DeviceRequest, file_id: UUID, number: int) -> HttpResp
 
 def _own_version(request: DeviceRequest, file_id: UUID) -> FileVersion:
     wanted = request.GET.get("version")
-    try:
-        version_id = UUID(wanted) if wanted else None
-    except ValueError:
-        raise Http404 from None
+    version_id = id_in(wanted) if wanted else None
     return get_version(user=request.user, file_id=file_id, version_id=version_id)
 
 
@@ -209,13 +204,7 @@ def _bytes(request: HttpRequest, version: FileVersion) -> HttpResponseBase:
 
 
 def _pdf_page(request: HttpRequest, version: FileVersion, number: int) -> HttpResponse:
-    headers = {
-        "ETag": f'"{version.pk}-{number}"',
-        "Cache-Control": "private, no-cache",
-        "Content-Security-Policy": CONTENT_POLICY,
-        "X-Content-Type-Options": "nosniff",
-        "Cross-Origin-Resource-Policy": "same-origin",
-    }
+    headers = {**CONTENT_HEADERS, "ETag": f'"{version.pk}-{number}"'}
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return HttpResponse(status=304, headers=headers)
     if making.shown_of(version).kind is not Kind.PDF:

@@ -3,8 +3,8 @@
 from typing import Any
 from uuid import UUID
 
-from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
@@ -17,12 +17,12 @@ from drive_project.common.errors import (
 )
 from drive_project.common.ids import new_id
 from files.api.items import decode_place, encode_place
-from files.models import StorageAccount
 from files.previews import making
 from files.previews.limited import CannotShow
 from files.services import versions
 from files.services.downloads import get_version
-from files.web.access import DeviceRequest, signed_in
+from files.web.access import DeviceRequest, id_in, signed_in
+from files.web.frame import framed
 
 ROWS = 50
 # Its places are not those of the API, whose pages are longer.
@@ -46,7 +46,7 @@ def restore(request: DeviceRequest, file_id: UUID, version_id: UUID) -> HttpResp
             file_id=file_id,
             version_id=version_id,
             # A second press of the same button is the same wish.
-            op_id=str(_id(request.POST.get("op_id", ""))),
+            op_id=str(id_in(request.POST.get("op_id", ""))),
         )
     except (NotFound, InvalidRequest):
         raise
@@ -96,9 +96,10 @@ def _page(
         for each in found.versions
     ]
     restored = request.GET.get("restored", "")
-    return _render(
+    return framed(
         request,
         "web/versions.html",
+        "files",
         status=status,
         file=found.file,
         rows=rows,
@@ -116,7 +117,7 @@ def _page(
 def compare(request: DeviceRequest, file_id: UUID) -> HttpResponse:
     """GET /files/ID/compare?old=&new=: two versions of a text side by side."""
     old, new = (
-        get_version(user=request.user, file_id=file_id, version_id=_id(request.GET.get(name, "")))
+        get_version(user=request.user, file_id=file_id, version_id=id_in(request.GET.get(name, "")))
         for name in ("old", "new")
     )
     context: dict[str, Any] = {"file": new.file, "old": old, "new": new}
@@ -126,20 +127,4 @@ def compare(request: DeviceRequest, file_id: UUID) -> HttpResponse:
         context["comparison"] = None
     except ServiceUnavailable as error:
         context["reason"] = str(error)
-    return _render(request, "web/compare.html", **context)
-
-
-def _render(
-    request: DeviceRequest, template: str, *, status: int = 200, **context: Any
-) -> HttpResponse:
-    storage = StorageAccount.objects.get(owner=request.user)
-    return render(
-        request, template, {"here": "files", "own_storage": storage, **context}, status=status
-    )
-
-
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise Http404 from None
+    return framed(request, "web/compare.html", "files", **context)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_http_methods, require_safe
@@ -25,13 +25,13 @@ from files.api.items import (
     encode_place,
 )
 from files.journal import encode_cursor
-from files.models import StorageAccount
 from files.queries.changes import latest_positions
 from files.queries.listings import Sort, children, trash
 from files.services import accounts, devices
 from files.web import icons
 from files.web.access import DeviceRequest, signed_in
 from files.web.forms import ActivityFilter, RetentionForm
+from files.web.frame import framed
 from files.web.happenings import together
 from files.web.rows import Row, row_of
 
@@ -39,12 +39,6 @@ from files.web.rows import Row, row_of
 # come from the API.
 FIRST_ROWS = 100
 FOREVER_SECONDS = 365 * 24 * 3600
-
-
-def _page(request: DeviceRequest, template: str, here: str, **context: Any) -> HttpResponse:
-    """A page in the frame: `here` is the place in the side bar."""
-    storage = StorageAccount.objects.get(owner=request.user)
-    return render(request, template, {"here": here, "own_storage": storage, **context})
 
 
 @require_safe
@@ -60,7 +54,7 @@ def folder(request: DeviceRequest, folder_id: UUID | None = None) -> HttpRespons
     # Before the list is read: a change in between is shown twice, which is harmless.
     cursor = encode_cursor(latest_positions(user))
     listed = children(shown, sort=Sort(sort), descending=descending, limit=FIRST_ROWS)
-    return _page(
+    return framed(
         request,
         "web/folder.html",
         "files",
@@ -132,7 +126,7 @@ def trash_page(request: DeviceRequest) -> HttpResponse:
                 "expires_at": deleted_at + settings.TRASH_RETENTION,
             }
         )
-    return _page(
+    return framed(
         request,
         "web/trash.html",
         "trash",
@@ -150,7 +144,7 @@ def devices_page(request: DeviceRequest) -> HttpResponse:
     """GET /devices: every program and browser that is signed in."""
     place = decode_place(request.GET.get("cursor", ""), DEVICE_LIST)
     listed, next_place = devices.devices_of(request.user, after=place, limit=FIRST_ROWS)
-    return _page(
+    return framed(
         request,
         "web/devices.html",
         "devices",
@@ -182,7 +176,7 @@ def activity(request: DeviceRequest) -> HttpResponse:
     )
     next_cursor = encode_activity(page.next_place)
     narrowed = {name: str(value) for name, value in chosen.items() if value and name != "cursor"}
-    return _page(
+    return framed(
         request,
         "web/activity.html",
         "activity",
@@ -212,7 +206,7 @@ def account(request: DeviceRequest) -> HttpResponse:
         accounts.set_retention(user=request.user, chosen=form.cleaned_data)
         # Away from the form, so that a reload does not send it again; it says what it did.
         return redirect(f"{reverse('web:account')}?saved=versions#versions")
-    return _page(
+    return framed(
         request,
         "web/account.html",
         "account",
