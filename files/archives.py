@@ -42,22 +42,9 @@ def items_of(user: User, item_ids: Iterable[UUID]) -> list[Folder | File]:
         raise InvalidRequest("Choose at least one file or folder.")
     if len(wanted) > MAX_SELECTED:
         raise InvalidRequest(f"Choose at most {MAX_SELECTED:,} files and folders at once.")
-    found: dict[UUID, Folder | File] = {}
-    found.update(many.folders_by_id(queries.readable_namespaces(user), wanted))
-    found.update(many.files_by_id(user, set(wanted) - found.keys()))
-    parents = {
-        item.parent_folder_id for item in found.values() if item.parent_folder_id is not None
-    }
-    standing = queries.standings(parents)
-    for item_id in wanted:
-        item = found.get(item_id)
-        if (
-            item is None
-            or item.is_deleted
-            or (isinstance(item, File) and item.current_version is None)
-            or (item.parent_folder_id and not standing[item.parent_folder_id].is_live)
-        ):
-            raise NotFound("One of these files and folders is not there any more.")
+    found = many.live_items(user, wanted)
+    if len(found) < len(wanted):
+        raise NotFound("One of these files and folders is not there any more.")
     return [found[item_id] for item_id in wanted]
 
 

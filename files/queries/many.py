@@ -103,6 +103,24 @@ def files_by_id(user: User, file_ids: Iterable[UUID]) -> dict[UUID, File]:
     }
 
 
+def live_items(user: User, item_ids: Iterable[UUID]) -> dict[UUID, Folder | File]:
+    """These folders and files, as far as they are there: neither deleted nor below what is."""
+    wanted = set(item_ids)
+    found: dict[UUID, Folder | File] = {}
+    found.update(folders_by_id(roles_of(user), wanted))
+    found.update(
+        (pk, file)
+        for pk, file in files_by_id(user, wanted - found.keys()).items()
+        if file.status == FileStatus.UPLOADED and not file.is_deleted
+    )
+    # A folder stands for itself, a file where its folder is.
+    places = {
+        pk: item.parent_folder_id if isinstance(item, File) else pk for pk, item in found.items()
+    }
+    standing = standings(places.values())
+    return {pk: item for pk, item in found.items() if standing[places[pk]].is_live}
+
+
 def uploads_by_id(device: UserDevice, upload_ids: Iterable[UUID]) -> dict[UUID, FileVersion]:
     """The uploads that this device has begun, decided or not, with their files."""
     return {

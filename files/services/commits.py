@@ -61,7 +61,7 @@ def commit_uploads(*, device: UserDevice, upload_ids: Sequence[UUID]) -> list[Re
     results.update(_first_answers(uploads.values()))
     digests: dict[UUID, str] = {}
     refused: dict[UUID, DriveError] = {}
-    for verdict in _verify(device, [each for each in uploads.values() if each.pk not in results]):
+    for verdict in verify(device, [each for each in uploads.values() if each.pk not in results]):
         if verdict.verdict is Verdict.READY:
             digests[verdict.file_version_id] = verdict.blocks_digest
         else:
@@ -80,7 +80,7 @@ def verified_digest(device: UserDevice, version: FileVersion) -> str:
 
     Asks the Block Service, so outside of any transaction. Raises what a commit is refused by.
     """
-    [verdict] = _verify(device, [version])
+    [verdict] = verify(device, [version])
     if verdict.verdict is not Verdict.READY:
         raise _refusal(verdict)
     return verdict.blocks_digest
@@ -107,7 +107,8 @@ def _purged(device: UserDevice, upload_ids: Iterable[UUID]) -> dict[UUID, Result
     return dict.fromkeys(purged_among(device, upload_ids), UploadExpired())
 
 
-def _verify(device: UserDevice, uploads: Sequence[FileVersion]) -> list[CommitVerdict]:
+def verify(device: UserDevice, uploads: Sequence[FileVersion]) -> list[CommitVerdict]:
+    """What the Block Service says of pending versions, in order; outside of any transaction."""
     if not uploads:
         return []
     return get_block_service().verify_versions(

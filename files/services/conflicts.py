@@ -57,7 +57,7 @@ def settle_conflict(
         taken_over = None
         if keep is Settled.MINE:
             version, source_id = _begin(device, conflict_id, rev)
-            copy_blocks(version, source_id)
+            copy_blocks({version: source_id})
             taken_over = _TakenOver(version, verified_digest(device, version))
         return idempotency.once(
             device=device,

@@ -13,13 +13,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from blocks.service import (
-    MAX_COPIES_PER_CALL,
-    Verdict,
-    VersionCopy,
-    VersionToCommit,
-    get_block_service,
-)
+from blocks.service import MAX_COPIES_PER_CALL, Verdict
 from drive_project.common.errors import (
     ContentDamaged,
     InvalidRequest,
@@ -36,6 +30,7 @@ from files.models import (
     FileVersion,
     Folder,
     Namespace,
+    User,
     UserDevice,
     VersionStatus,
 )
@@ -43,10 +38,11 @@ from files.names import name_key, numbered
 from files.queries import many
 from files.services import quota
 from files.services.aborts import abort_versions
+from files.services.commits import verify
 from files.services.decisions import upsert
 from files.services.locking import lock_account, lock_folder, lock_namespaces
 from files.services.moves import check_not_root
-from files.services.uploads import new_version_of
+from files.services.versions import copy_blocks, copy_of
 
 # What one copy may make: its last transaction holds the namespace's lock for some seconds.
 MAX_COPIED_ITEMS = 10_000
@@ -140,15 +136,14 @@ def _give_up(plan: _Plan) -> None:
 def _begin(device: UserDevice, wanted: Sequence[UUID], parent_folder_id: UUID) -> _Plan:
     user = device.user
     namespace_id = queries.namespace_id_of_folder(user, parent_folder_id)
-    roles = many.roles_of(user)
-    tops = _tops(device, roles, wanted)
+    tops = _tops(user, wanted)
     # The originals' too, so that what is read below is one moment's tree.
     locked = lock_namespaces({namespace_id, *(item.namespace_id for item in tops.values())})
     namespace = locked[namespace_id]
     parent = queries.get_folder(user, parent_folder_id, write=True)
     if parent.namespace_id != namespace.pk:
         raise ServiceUnavailable(retry_after_seconds=RETRY_AFTER_SECONDS)
-    tops = _tops(device, roles, wanted)
+    tops = _tops(user, wanted)
     _check_places(tops, parent)
     top_folders = [item.pk for item in tops.values() if isinstance(item, Folder)]
     folders, files = queries.live_below(top_folders)
@@ -191,21 +186,9 @@ def _begin(device: UserDevice, wanted: Sequence[UUID], parent_folder_id: UUID) -
     )
 
 
-def _tops(
-    device: UserDevice, roles: Mapping[UUID, str], wanted: Sequence[UUID]
-) -> dict[UUID, Folder | File]:
+def _tops(user: User, wanted: Sequence[UUID]) -> dict[UUID, Folder | File]:
     """The wanted items, all of them live and the person's to read. Raises NotFound."""
-    folders = many.folders_by_id(roles.keys(), wanted)
-    files = {
-        pk: file
-        for pk, file in many.files_by_id(device.user, set(wanted) - folders.keys()).items()
-        if file.status == FileStatus.UPLOADED and not file.is_deleted
-    }
-    standing = queries.standings({*folders, *(file.parent_folder_id for file in files.values())})
-    found: dict[UUID, Folder | File] = {
-        **{pk: folder for pk, folder in folders.items() if standing[pk].is_live},
-        **{pk: file for pk, file in files.items() if standing[file.parent_folder_id].is_live},
-    }
+    found = many.live_items(user, wanted)
     if len(found) < len(wanted):
         raise NotFound("One of the items is not there (any more); nothing was copied.")
     return found
@@ -240,17 +223,13 @@ def _pending(
         executable=original.executable,
         client_modified_ns=original.client_modified_ns,
     )
-    version = FileVersion(
+    version = copy_of(
+        source,
         file=file,
-        size_bytes=source.size_bytes,
-        block_count=source.block_count,
-        content_hash=source.content_hash,
-        is_content_hash_confirmed=source.is_content_hash_confirmed,
-        author=device.user,
         device=device,
         executable=original.executable,
         client_modified_ns=original.client_modified_ns,
-        expires_at=timezone.now() + LIFETIME,
+        lifetime=LIFETIME,
     )
     return _FileCopy(file, version, source.pk, parent_id)
 
@@ -270,31 +249,11 @@ def _parents_first(top_ids: Sequence[UUID], folders: Iterable[Folder]) -> list[U
 
 def _take_blocks(device: UserDevice, plan: _Plan) -> None:
     """Have the blocks counted for the new versions, and found readable. Raises ContentDamaged."""
-    service = get_block_service()
     files = list(plan.files.values())
     for start in range(0, len(files), MAX_COPIES_PER_CALL):
         some = files[start : start + MAX_COPIES_PER_CALL]
-        try:
-            service.copy_versions(
-                copies=[
-                    VersionCopy(each.source_version_id, new_version_of(each.version, ()))
-                    for each in some
-                ]
-            )
-        except NotFound:
-            # Committed here, yet not known there: the word of it is still under way.
-            raise ServiceUnavailable(retry_after_seconds=RETRY_AFTER_SECONDS) from None
-        verdicts = service.verify_versions(
-            versions=[
-                VersionToCommit(
-                    file_version_id=each.version.pk,
-                    device_id=device.pk,
-                    size_bytes=each.version.size_bytes,
-                    block_count=each.version.block_count,
-                )
-                for each in some
-            ]
-        )
+        copy_blocks({each.version: each.source_version_id for each in some})
+        verdicts = verify(device, [each.version for each in some])
         for each, verdict in zip(some, verdicts, strict=True):
             if verdict.verdict is not Verdict.READY:
                 raise ContentDamaged(

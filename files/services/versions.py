@@ -1,6 +1,6 @@
 """The versions that a file has had."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from typing import NamedTuple
@@ -87,7 +87,7 @@ def restore_version(
         version = _begin_restore(device, file_id, version_id, op_id, request)
     try:
         if version.status == VersionStatus.PENDING:
-            copy_blocks(version, version_id)
+            copy_blocks({version: version_id})
         return commit_upload(device=device, upload_id=version.pk)
     except DriveError:
         withdraw(device=device, version=version, op_id=op_id)
@@ -109,11 +109,17 @@ def keep_version(*, device: UserDevice, file_id: UUID, version_id: UUID, is_kept
             raise NotFound
 
 
-def copy_blocks(version: FileVersion, source_id: UUID) -> None:
-    """Give a pending version the blocks of another one, outside of any transaction."""
+def copy_blocks(sources: Mapping[FileVersion, UUID]) -> None:
+    """Give each pending version the blocks of another one, outside of any transaction.
+
+    At most MAX_COPIES_PER_CALL of them.
+    """
     try:
         get_block_service().copy_versions(
-            copies=[VersionCopy(source_id, new_version_of(version, ()))]
+            copies=[
+                VersionCopy(source_id, new_version_of(version, ()))
+                for version, source_id in sources.items()
+            ]
         )
     except NotFound:
         # Committed here, yet not known there: the word of it is still under way.
@@ -171,7 +177,30 @@ def begin_copy(
     account = lock_account(file.namespace.owner_id)
     quota.reserve(account, source.size_bytes)
     quota.save(account)
-    return FileVersion.objects.create(
+    version = copy_of(
+        source,
+        file=file,
+        device=device,
+        executable=executable,
+        client_modified_ns=client_modified_ns,
+        lifetime=lifetime,
+    )
+    version.on_conflict = on_conflict
+    version.save(force_insert=True)
+    return version
+
+
+def copy_of(
+    source: FileVersion,
+    *,
+    file: File,
+    device: UserDevice,
+    executable: bool,
+    client_modified_ns: int,
+    lifetime: timedelta,
+) -> FileVersion:
+    """A version of a file that is to get the source's content; pending, and not saved."""
+    return FileVersion(
         file=file,
         base_version_id=file.current_version_id,
         size_bytes=source.size_bytes,
@@ -182,7 +211,6 @@ def begin_copy(
         device=device,
         executable=executable,
         client_modified_ns=client_modified_ns,
-        on_conflict=on_conflict,
         expires_at=timezone.now() + lifetime,
     )
 

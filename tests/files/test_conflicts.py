@@ -403,9 +403,9 @@ def test_an_edit_between_reading_and_deciding_is_not_overruled(
 ):
     from files.services import conflicts as service
 
-    def edit_first(version, source_id):
+    def edit_first(sources):
         on_phone.edit(clash["original"]["file"], b"in between")
-        copy_blocks(version, source_id)
+        copy_blocks(sources)
 
     monkeypatch.setattr(service, "copy_blocks", edit_first)
     problem(settle(on_laptop, clash, "mine", op_id="again"), 412, "stale-precondition")

@@ -349,14 +349,14 @@ def test_a_file_that_has_moved_to_another_namespace_is_committed_there(
     shared = Namespace.objects.create(owner=alice, is_root=False)
     Membership.objects.create(namespace=shared, user=alice, role=Role.OWNER)
     top = Folder.objects.create(namespace=shared, parent_folder=None)
-    verify = commits._verify
+    verify = commits.verify
 
     def move_meanwhile(device, wanted):
         verdicts = verify(device, wanted)
         File.objects.filter(pk=file["file_id"]).update(namespace=shared, parent_folder=top)
         return verdicts
 
-    monkeypatch.setattr(commits, "_verify", move_meanwhile)
+    monkeypatch.setattr(commits, "verify", move_meanwhile)
     done = on_laptop.commit(upload_id).json()
 
     assert done["outcome"] == "committed"
