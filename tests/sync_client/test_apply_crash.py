@@ -46,6 +46,21 @@ def dying(device: Device, left: int, *, after: bool) -> None:
         setattr(device.fs, name, wrap(getattr(device.fs, name)))
 
 
+def dies_and_comes_back(laptop: Device, left: int, *, after: bool) -> bool:
+    """A round with a crash in it, as `dying` says, and the next start; whether it came to that."""
+    dying(laptop, left, after=after)
+    try:
+        laptop.sync()
+    except Crash:
+        died = True
+    else:
+        died = False
+    laptop.stop()
+    laptop.start()
+    settle(laptop)
+    return died
+
+
 @pytest.mark.parametrize("exchange_works", [True, False], ids=["exchange", "without"])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("left", range(14))
@@ -69,16 +84,7 @@ def test_a_crash_at_any_step_loses_nothing(
     server.delete(gone)
     server.delete(old)
     server.move(moved, name="renamed")
-    dying(laptop, left, after=after)
-    try:
-        laptop.sync()
-    except Crash:
-        died = True
-    else:
-        died = False
-    laptop.stop()
-    laptop.start()
-    settle(laptop)
+    died = dies_and_comes_back(laptop, left, after=after)
 
     assert laptop.tree() == server.tree()
     assert server.tree() == {
@@ -105,16 +111,7 @@ def test_a_crash_while_two_edits_get_their_places_loses_neither(
     settle(laptop)
     (laptop.root / "a").write_bytes(b"from here")
     server.put("a", content=b"from there")
-    dying(laptop, left, after=after)
-    try:
-        laptop.sync()
-    except Crash:
-        died = True
-    else:
-        died = False
-    laptop.stop()
-    laptop.start()
-    settle(laptop)
+    died = dies_and_comes_back(laptop, left, after=after)
 
     assert laptop.tree() == server.tree()
     assert laptop.tree()["a",] == b"from there"
